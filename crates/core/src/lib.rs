@@ -1,0 +1,26 @@
+//! The words that every other crate uses: ids, money, time, chance, token counts, secrets, errors.
+//!
+//! Holds values and pure functions. Must never do I/O, spawn, or read a clock, the environment or a
+//! source of randomness on its own: [`Clock`] and [`Entropy`] are passed in.
+//!
+//! Start at [`id`] for identifiers, [`money`] for amounts and [`error`] for the table of codes.
+
+pub mod entropy;
+pub mod error;
+pub mod id;
+pub mod money;
+pub mod secret;
+pub mod time;
+pub mod trace;
+pub mod usage;
+
+pub use entropy::{Entropy, SystemEntropy};
+pub use error::{Code, Error, Fault};
+pub use id::{
+    ApiKeyId, ModelProviderId, OrganizationId, ProjectId, RequestId, TeamId, UserId, VirtualKeyId,
+};
+pub use money::{NanoUsd, PricePerMTok};
+pub use secret::Secret;
+pub use time::{Clock, ManualClock, SystemClock, UnixMicros};
+pub use trace::{SpanId, TraceContext, TraceId};
+pub use usage::Usage;
