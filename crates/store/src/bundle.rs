@@ -1,0 +1,31 @@
+//! What the data plane asks when it meets a key that it does not hold.
+
+use crate::StoreError;
+use crate::rows::{ModelProvider, Project, VirtualKey};
+
+/// Everything that one key's bundle is compiled from.
+#[derive(Debug, Clone)]
+pub struct KeyRecord {
+    /// The key.
+    pub key: VirtualKey,
+    /// Whether the presented secret is the one before the last rotation.
+    pub previous_secret: bool,
+    /// The project that receives traces and spend.
+    pub trace_project: Project,
+    /// Enabled providers that are reachable from the key's scopes, in dispatch order (domain 9 steps 1
+    /// and 2; `providersAllowed` is not applied yet).
+    pub providers: Vec<ModelProvider>,
+}
+
+/// The data plane's port: one read per unknown key.
+pub trait KeySource: Send + Sync + 'static {
+    /// Finds a key by one of the hashes that its secret may be stored under (current pepper first). A
+    /// previous secret is found whether or not its grace has ended: the caller compares
+    /// `previous_secret_valid_until` with its clock. `Ok(None)` means that there is no such key.
+    ///
+    /// The whole answer comes from one read transaction.
+    ///
+    /// # Errors
+    /// The store could not be asked. The caller answers 503, never 401.
+    fn key_by_hash(&self, hashes: &[String]) -> Result<Option<KeyRecord>, StoreError>;
+}
