@@ -5,6 +5,7 @@
 //!
 //! Start at [`id`] for identifiers, [`money`] for amounts and [`error`] for the table of codes.
 
+pub mod body;
 pub mod entropy;
 pub mod error;
 pub mod id;
@@ -14,6 +15,7 @@ pub mod time;
 pub mod trace;
 pub mod usage;
 
+pub use body::BodyForm;
 pub use entropy::{Entropy, SystemEntropy};
 pub use error::{Code, Error, Fault};
 pub use id::{

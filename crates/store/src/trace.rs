@@ -4,6 +4,7 @@
 //! on the wire. Attributes and messages are derived when somebody reads.
 
 use bytes::Bytes;
+pub use lw_core::BodyForm;
 use lw_core::{
     ModelProviderId, NanoUsd, OrganizationId, ProjectId, RequestId, SpanId, TraceId, UnixMicros,
     Usage, VirtualKeyId,
@@ -11,31 +12,6 @@ use lw_core::{
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
-
-/// How captured bytes are to be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[repr(u8)]
-pub enum BodyForm {
-    /// OpenAI Chat Completions JSON.
-    ChatJson = 0,
-    /// OpenAI Chat Completions event stream.
-    ChatStream = 1,
-    /// OpenAI Responses JSON.
-    ResponsesJson = 2,
-    /// OpenAI Responses event stream.
-    ResponsesStream = 3,
-    /// Anthropic Messages JSON.
-    MessagesJson = 4,
-    /// Anthropic Messages event stream.
-    MessagesStream = 5,
-    /// OpenAI embeddings JSON.
-    EmbeddingsJson = 6,
-    /// Anything else: shown as text.
-    Opaque = 7,
-    /// Already a JSON array of messages (a body that was too large to keep whole was cut to this).
-    Messages = 8,
-}
 
 /// A captured body: the bytes of the wire, shared with whoever forwarded them.
 #[derive(Debug, Clone, PartialEq, Eq)]
