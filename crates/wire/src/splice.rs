@@ -1,0 +1,239 @@
+//! Surgical edits of a body: bytes at known positions change, every other byte stays (data-plane 4.4).
+//!
+//! The result is a list of pieces that share the received bytes, so an unedited body costs nothing and
+//! an edited one costs its replacement texts. Must never re-serialise.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::envelope::{Envelope, StreamOptions};
+
+/// A body as pieces, in order. Cheap to clone, so an attempt can be repeated.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pieces(Vec<Bytes>);
+
+impl Pieces {
+    /// The body as it was received.
+    #[must_use]
+    pub fn whole(body: Bytes) -> Self {
+        Self(vec![body])
+    }
+
+    /// Bytes in all.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.iter().map(Bytes::len).sum()
+    }
+
+    /// Whether there is no byte.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The pieces.
+    #[must_use]
+    pub fn into_inner(self) -> Vec<Bytes> {
+        self.0
+    }
+}
+
+/// A set of edits that do not overlap.
+#[derive(Debug, Default)]
+pub struct Edits(Vec<(Range<usize>, Bytes)>);
+
+impl Edits {
+    /// Puts `text` in the place of `at`; an empty range inserts.
+    pub fn replace(&mut self, at: Range<usize>, text: impl Into<Bytes>) {
+        self.0.push((at, text.into()));
+    }
+
+    /// Whether nothing changes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Applies the edits. Ranges outside the body and overlapping ones are left out.
+    #[must_use]
+    pub fn apply(mut self, body: &Bytes) -> Pieces {
+        if self.0.is_empty() {
+            return Pieces::whole(body.clone());
+        }
+        // An insertion comes before a replacement that begins at the same place.
+        self.0.sort_by_key(|(at, _)| (at.start, at.end));
+        let mut pieces = Vec::with_capacity(self.0.len() * 2 + 1);
+        let mut done = 0;
+        for (at, text) in self.0 {
+            if at.start < done || at.end > body.len() || at.start > at.end {
+                continue;
+            }
+            pieces.push(body.slice(done..at.start));
+            pieces.push(text);
+            done = at.end;
+        }
+        pieces.push(body.slice(done..));
+        pieces.retain(|piece| !piece.is_empty());
+        Pieces(pieces)
+    }
+}
+
+/// The edits that a native lane makes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NativeEdits<'a> {
+    /// The model to name instead, when it differs.
+    pub model: Option<&'a str>,
+    /// Ask for usage on a chat stream when the caller left it open.
+    pub include_usage: bool,
+}
+
+/// Works out the edits of data-plane 4.4 for `body`, which `envelope` was read from.
+#[must_use]
+pub fn native(body: &[u8], envelope: &Envelope<'_>, wanted: NativeEdits<'_>) -> Edits {
+    let mut edits = Edits::default();
+    if let (Some(model), Some((_, at))) = (wanted.model, &envelope.model) {
+        let text = serde_json::Value::from(model).to_string();
+        edits.replace(at.clone(), text);
+    }
+    if let Some(at) = &envelope.drop_tuning_params {
+        edits.replace(with_comma(body, at), Bytes::new());
+    }
+    if wanted.include_usage && envelope.stream {
+        match &envelope.stream_options {
+            StreamOptions::Absent => {
+                // Behind the opening brace there is always another key: `stream` itself.
+                let inside = body.iter().position(|byte| *byte == b'{').map_or(0, |at| at + 1);
+                let text = Bytes::from_static(br#""stream_options":{"include_usage":true},"#);
+                edits.replace(inside..inside, text);
+            }
+            StreamOptions::Null(at) => {
+                edits.replace(at.clone(), Bytes::from_static(br#"{"include_usage":true}"#));
+            }
+            StreamOptions::WithoutUsage { inside, empty } => {
+                let text: &'static [u8] =
+                    if *empty { br#""include_usage":true"# } else { br#""include_usage":true,"# };
+                edits.replace(*inside..*inside, Bytes::from_static(text));
+            }
+            StreamOptions::Decided => {}
+        }
+    }
+    edits
+}
+
+/// Widens the range of a `key: value` pair by the one comma that goes with it.
+fn with_comma(body: &[u8], at: &Range<usize>) -> Range<usize> {
+    let blank = |byte: &u8| byte.is_ascii_whitespace();
+    let behind = body.get(at.end..).unwrap_or_default();
+    let gap = behind.iter().take_while(|byte| blank(byte)).count();
+    if behind.get(gap) == Some(&b',') {
+        return at.start..at.end + gap + 1;
+    }
+    let before = body.get(..at.start).unwrap_or_default();
+    let gap = before.iter().rev().take_while(|byte| blank(byte)).count();
+    match before.len().checked_sub(gap + 1) {
+        Some(comma) if before.get(comma) == Some(&b',') => comma..at.end,
+        _ => at.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn edited(body: &str, wanted: NativeEdits<'_>) -> String {
+        let bytes = Bytes::copy_from_slice(body.as_bytes());
+        let envelope = Envelope::read(&bytes).expect("a readable body");
+        let pieces = native(&bytes, &envelope, wanted).apply(&bytes);
+        String::from_utf8(pieces.into_inner().concat()).expect("text")
+    }
+
+    #[test]
+    fn nothing_wanted_changes_nothing() {
+        let body = "{ \"model\" : \"m\" ,\n \"big\": 12345678901234567890.10, \"stream\":true}";
+        let bytes = Bytes::copy_from_slice(body.as_bytes());
+        let envelope = Envelope::read(&bytes).expect("a readable body");
+        let pieces = native(&bytes, &envelope, NativeEdits::default()).apply(&bytes).into_inner();
+        assert_eq!(pieces.len(), 1);
+        assert_eq!(pieces.first().map(|piece| piece.as_ptr()), Some(bytes.as_ptr()), "no copy");
+    }
+
+    #[test]
+    fn the_model_is_replaced_in_place() {
+        let wanted = NativeEdits { model: Some("b\"x"), include_usage: false };
+        assert_eq!(edited(r#"{"a":1.10, "model" : "a" }"#, wanted), r#"{"a":1.10, "model" : "b\"x" }"#);
+    }
+
+    #[test]
+    fn usage_is_asked_for_only_where_the_caller_left_it_open() {
+        let wanted = NativeEdits { model: None, include_usage: true };
+        for (body, expected) in [
+            (r#"{"stream":true}"#, r#"{"stream_options":{"include_usage":true},"stream":true}"#),
+            (
+                r#" {"stream":true,"stream_options":{}}"#,
+                r#" {"stream":true,"stream_options":{"include_usage":true}}"#,
+            ),
+            (
+                r#"{"stream":true,"stream_options":{"x":1}}"#,
+                r#"{"stream":true,"stream_options":{"include_usage":true,"x":1}}"#,
+            ),
+            (
+                r#"{"stream":true,"stream_options":null}"#,
+                r#"{"stream":true,"stream_options":{"include_usage":true}}"#,
+            ),
+            (
+                r#"{"stream":true,"stream_options":{"include_usage":false}}"#,
+                r#"{"stream":true,"stream_options":{"include_usage":false}}"#,
+            ),
+            (r#"{"stream":false}"#, r#"{"stream":false}"#),
+        ] {
+            assert_eq!(edited(body, wanted), expected);
+        }
+    }
+
+    #[test]
+    fn drop_tuning_params_leaves_no_comma_behind() {
+        for (body, expected) in [
+            (r#"{"drop_tuning_params":true,"model":"m"}"#, r#"{"model":"m"}"#),
+            (r#"{"model":"m" , "drop_tuning_params":true }"#, r#"{"model":"m"  }"#),
+            (r#"{"drop_tuning_params":true}"#, "{}"),
+        ] {
+            assert_eq!(edited(body, NativeEdits::default()), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn edits_change_exactly_what_they_name(
+            model in "[a-z\"\\\\]{1,8}", new in "\\PC{0,8}", text in "\\PC{0,30}",
+            options in 0..4_u8, drop in any::<bool>(),
+        ) {
+            let mut tree = json!({"model": model, "stream": true, "input": text});
+            match options {
+                1 => tree["stream_options"] = json!({}),
+                2 => tree["stream_options"] = json!({"other": 1}),
+                3 => tree["stream_options"] = Value::Null,
+                _ => {}
+            }
+            if drop {
+                tree["drop_tuning_params"] = json!(false);
+            }
+            let body = tree.to_string();
+            let after = edited(&body, NativeEdits { model: Some(&new), include_usage: true });
+            let mut expected = tree;
+            expected["model"] = json!(new);
+            let options = &mut expected["stream_options"];
+            if !options.is_object() {
+                *options = json!({});
+            }
+            options["include_usage"] = json!(true);
+            if let Some(object) = expected.as_object_mut() {
+                object.remove("drop_tuning_params");
+            }
+            let after: Value = serde_json::from_str(&after).map_err(|e| TestCaseError::fail(e.to_string()))?;
+            prop_assert_eq!(after, expected);
+        }
+    }
+}
