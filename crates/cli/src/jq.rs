@@ -102,7 +102,10 @@ pub(crate) fn select(value: &Json, fields: &[String]) -> Json {
 fn select_one(value: &Json, fields: &[String]) -> Json {
     let pick = |field: &String| {
         let path: Vec<&str> = field.split('.').collect();
-        (field.clone(), value.at(&path).cloned().unwrap_or(Json::Null))
+        (
+            field.clone(),
+            value.at(&path).cloned().unwrap_or(Json::Null),
+        )
     };
     Json::Object(fields.iter().map(pick).collect())
 }
@@ -131,7 +134,10 @@ mod tests {
             r#"{"a":{"b":1},"items":[{"x":"p","t":[1,2]},{"x":"q","t":[3]},{"t":[]}],"k-2":null}"#,
         )
         .expect("valid");
-        Path::parse(path).expect("in the language").apply(&value).compact()
+        Path::parse(path)
+            .expect("in the language")
+            .apply(&value)
+            .compact()
     }
 
     #[test]
@@ -167,11 +173,28 @@ mod tests {
     #[test]
     fn everything_else_is_refused_by_name() {
         for text in [
-            "", "a", "..", ".a.", ".a..b", ".[0]", ".a[0]", ".a |", ".a | keys", ".1a", ".a | .b",
-            ".a b", ".a.[]", "map(.)", ".a[]b", ".a[] | length | length",
+            "",
+            "a",
+            "..",
+            ".a.",
+            ".a..b",
+            ".[0]",
+            ".a[0]",
+            ".a |",
+            ".a | keys",
+            ".1a",
+            ".a | .b",
+            ".a b",
+            ".a.[]",
+            "map(.)",
+            ".a[]b",
+            ".a[] | length | length",
         ] {
             let error = Path::parse(text).expect_err(text);
-            assert!(error.to_string().starts_with("Invalid --jq expression"), "{error}");
+            assert!(
+                error.to_string().starts_with("Invalid --jq expression"),
+                "{error}"
+            );
         }
     }
 

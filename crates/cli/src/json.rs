@@ -61,7 +61,9 @@ impl Json {
 
     /// Takes a field out of an object.
     pub(crate) fn take(&mut self, key: &str) -> Option<Json> {
-        let Self::Object(fields) = self else { return None };
+        let Self::Object(fields) = self else {
+            return None;
+        };
         let at = fields.iter().position(|(k, _)| k == key)?;
         Some(fields.remove(at).1)
     }

@@ -85,16 +85,25 @@ mod tests {
         let redactor = Redactor::default();
         for (input, expected) in [
             ("vk-lw-01HZX9N3NDEKTSV4RRFFQ69G5F", "vk-lw-[redacted]"),
-            ("vk-lw-live_01HZX9N3NDEKTSV4RRFFQ69G5F.", "vk-lw-[redacted]."),
+            (
+                "vk-lw-live_01HZX9N3NDEKTSV4RRFFQ69G5F.",
+                "vk-lw-[redacted].",
+            ),
             ("vk-lw-01HZX9N", "vk-lw-01HZX9N"),
             ("vk-lw-01HZX9N...", "vk-lw-01HZX9N..."),
-            ("a sk-lw-0123456789abcdef_0123456789abcdef z", "a sk-lw-[redacted] z"),
+            (
+                "a sk-lw-0123456789abcdef_0123456789abcdef z",
+                "a sk-lw-[redacted] z",
+            ),
             ("sk-lw-0123456789abcdef", "sk-lw-0123456789abcdef"),
             ("pat-lw-0123456789abcdefghij", "pat-lw-[redacted]"),
             ("ik-lw-0123456789abcdefghij", "ik-lw-[redacted]"),
             ("\"lwp_0123456789abcdefghij\"", "\"lwp_[redacted]\""),
             ("whsec_0123456789abcdefghij+/=", "whsec_[redacted]"),
-            ("two whsec_0123456789abcdefghij, lwp_0123456789abcdefghij", "two whsec_[redacted], lwp_[redacted]"),
+            (
+                "two whsec_0123456789abcdefghij, lwp_0123456789abcdefghij",
+                "two whsec_[redacted], lwp_[redacted]",
+            ),
             ("nothing to hide", "nothing to hide"),
         ] {
             assert_eq!(redactor.text(input), expected);
@@ -106,6 +115,9 @@ mod tests {
         let mut redactor = Redactor::default();
         redactor.learn("sk-proj-provider-key");
         redactor.learn("short");
-        assert_eq!(redactor.text("sent sk-proj-provider-key, short"), "sent [redacted], short");
+        assert_eq!(
+            redactor.text("sent sk-proj-provider-key, short"),
+            "sent [redacted], short"
+        );
     }
 }

@@ -13,12 +13,15 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn new<const N: usize>(headers: [&'static str; N]) -> Self {
-        Self { headers: headers.to_vec(), rows: Vec::new() }
+        Self {
+            headers: headers.to_vec(),
+            rows: Vec::new(),
+        }
     }
 
     /// Cells may hold colour codes made by [`Style`]; foreign text goes through [`clean`] first.
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.to_vec());
+        self.rows.push(Vec::from(cells));
     }
 
     pub(crate) fn render(&self, style: Style) -> String {
@@ -28,12 +31,19 @@ impl Table {
             .enumerate()
             .map(|(column, header)| {
                 let cells = self.rows.iter().filter_map(|row| row.get(column));
-                cells.map(|cell| visible_width(cell)).chain([visible_width(header)]).max()
+                cells
+                    .map(|cell| visible_width(cell))
+                    .chain([visible_width(header)])
+                    .max()
             })
             .map(Option::unwrap_or_default)
             .collect();
         let total = widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
-        let headers: Vec<String> = self.headers.iter().map(|header| style.bold(header)).collect();
+        let headers: Vec<String> = self
+            .headers
+            .iter()
+            .map(|header| style.bold(header))
+            .collect();
         let mut out = line(&headers, &widths);
         out.push_str(&style.grey(&"─".repeat(total)));
         out.push('\n');
@@ -46,8 +56,14 @@ impl Table {
 
 /// `label  value` lines with aligned values; nothing for absent values.
 pub(crate) fn details(style: Style, indent: usize, rows: &[(&str, Option<String>)]) -> String {
-    let shown = || rows.iter().filter_map(|(label, value)| value.as_ref().map(|v| (*label, v)));
-    let width = shown().map(|(label, _)| visible_width(label)).max().unwrap_or_default();
+    let shown = || {
+        rows.iter()
+            .filter_map(|(label, value)| value.as_ref().map(|v| (*label, v)))
+    };
+    let width = shown()
+        .map(|(label, _)| visible_width(label))
+        .max()
+        .unwrap_or_default();
     let mut out = String::new();
     for (label, value) in shown() {
         let pad = " ".repeat(width - visible_width(label));
@@ -59,7 +75,9 @@ pub(crate) fn details(style: Style, indent: usize, rows: &[(&str, Option<String>
 
 /// Foreign text on one line: control characters become spaces.
 pub(crate) fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 /// Foreign text on several lines: line feeds and tabs stay.
@@ -162,8 +180,15 @@ mod tests {
 
     #[test]
     fn details_leave_out_what_is_absent() {
-        let rows = [("ID", Some("1".to_owned())), ("Gone", None), ("Longer", Some("2".to_owned()))];
-        assert_eq!(details(Style::plain(), 2, &rows), "  ID      1\n  Longer  2\n");
+        let rows = [
+            ("ID", Some("1".to_owned())),
+            ("Gone", None),
+            ("Longer", Some("2".to_owned())),
+        ];
+        assert_eq!(
+            details(Style::plain(), 2, &rows),
+            "  ID      1\n  Longer  2\n"
+        );
     }
 
     #[test]

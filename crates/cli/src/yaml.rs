@@ -67,11 +67,13 @@ fn indent(out: &mut String, depth: usize, behind_dash: bool) {
 
 /// Bare when it cannot be misread, else quoted.
 fn scalar(text: &str) -> String {
-    const WORDS: [&str; 10] =
-        ["null", "true", "false", "yes", "no", "on", "off", "y", "n", ".nan"];
+    const WORDS: [&str; 10] = [
+        "null", "true", "false", "yes", "no", "on", "off", "y", "n", ".nan",
+    ];
     let first_ok = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '/');
     let rest_ok = text.chars().all(|c| {
-        c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | ' ' | '@' | '+' | '(' | ')')
+        c.is_ascii_alphanumeric()
+            || matches!(c, '_' | '-' | '.' | '/' | ' ' | '@' | '+' | '(' | ')')
     });
     let reserved = WORDS.iter().any(|word| text.eq_ignore_ascii_case(word));
     if first_ok && rest_ok && !reserved && !text.ends_with(' ') {
@@ -95,7 +97,7 @@ mod tests {
         .expect("valid");
         insta::assert_snapshot!(to_yaml(&value), @r#"
         id: vk_1
-        n: 1.5
+        "n": 1.5
         none: null
         empty: []
         "no": {}

@@ -1,0 +1,310 @@
+//! The flags of `virtual-keys create` and `update`, and the bodies they make.
+
+use clap::{Args, ValueEnum};
+
+use crate::args::{
+    Expiry, pairs_object, parse_expiry, parse_object, parse_pair, parse_scope, parse_usd,
+    read_object,
+};
+use crate::environment::Environment;
+use crate::error::CliError;
+use crate::json::Json;
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum RoutingMode {
+    None,
+    #[value(name = "fallback_all", alias = "fallback-all")]
+    FallbackAll,
+    Policy,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum BudgetWindow {
+    Day,
+    Week,
+    Month,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Breach {
+    Block,
+    Warn,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Label {
+    Live,
+    Test,
+}
+
+/// What create and update have in common.
+#[derive(Args, Debug)]
+struct CommonFlags {
+    /// Where the key belongs and which providers it may reach: org, team or project, then its id
+    /// or slug (repeatable)
+    #[arg(long = "scope", value_name = "TYPE:ID", value_parser = parse_scope)]
+    scopes: Vec<Json>,
+
+    /// Project that receives the traces
+    #[arg(long, value_name = "ID")]
+    trace_project: Option<String>,
+
+    /// Routing policy that orders the providers
+    #[arg(long, value_name = "ID")]
+    routing_policy: Option<String>,
+
+    /// How providers are tried
+    #[arg(long, value_name = "MODE", ignore_case = true)]
+    routing_mode: Option<RoutingMode>,
+
+    /// Spending limit of the key in dollars; needs --budget-window
+    #[arg(long, value_name = "USD", value_parser = parse_usd, requires = "budget_window")]
+    budget_limit: Option<String>,
+
+    /// Window of the spending limit; needs --budget-limit
+    #[arg(
+        long,
+        value_name = "WINDOW",
+        ignore_case = true,
+        requires = "budget_limit"
+    )]
+    budget_window: Option<BudgetWindow>,
+
+    /// What happens at the limit (default: block)
+    #[arg(
+        long,
+        value_name = "ACTION",
+        ignore_case = true,
+        requires = "budget_limit"
+    )]
+    budget_breach: Option<Breach>,
+
+    /// Allow only these providers (comma-separated ids)
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    providers_allowed: Option<Vec<String>>,
+
+    /// Configuration of the key as a JSON object
+    #[arg(long, value_name = "JSON", value_parser = parse_object)]
+    config_json: Option<Json>,
+
+    /// Configuration of the key, from a JSON file
+    #[arg(long, value_name = "PATH", conflicts_with = "config_json")]
+    config_file: Option<String>,
+
+    /// When the key ends: ISO 8601, never, or days from now such as 90d
+    #[arg(long, value_name = "WHEN", value_parser = parse_expiry)]
+    expires_at: Option<Expiry>,
+
+    /// Your own id for the key, unique in the organization
+    #[arg(long, value_name = "ID")]
+    external_id: Option<String>,
+
+    /// Your own label for the key (repeatable; replaces all labels on update)
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
+    metadata: Vec<(String, String)>,
+}
+
+/// The flags of `create`.
+#[derive(Args, Debug)]
+pub(crate) struct CreateFlags {
+    /// Name of the key
+    #[arg(long)]
+    name: String,
+
+    /// What the key is for
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+
+    /// Person whom the key belongs to
+    #[arg(long, value_name = "ID")]
+    principal_user: Option<String>,
+
+    /// Environment label (default: live)
+    #[arg(long, value_name = "ENV", ignore_case = true)]
+    env: Option<Label>,
+
+    #[command(flatten)]
+    common: CommonFlags,
+
+    /// Makes repeating the call safe: the same key answers with the same virtual key for 24 hours
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+}
+
+/// The flags of `update`.
+#[derive(Args, Debug)]
+pub(crate) struct UpdateFlags {
+    /// Id of the key
+    id: String,
+
+    /// New name
+    #[arg(long)]
+    name: Option<String>,
+
+    /// New description
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+
+    /// Remove the description
+    #[arg(long, conflicts_with = "description")]
+    clear_description: bool,
+
+    #[command(flatten)]
+    common: CommonFlags,
+
+    /// Let the server choose the trace project again
+    #[arg(long, conflicts_with = "trace_project")]
+    clear_trace_project: bool,
+
+    /// Stop using a routing policy
+    #[arg(long, conflicts_with = "routing_policy")]
+    clear_routing_policy: bool,
+
+    /// Remove the key's own budget
+    #[arg(long, conflicts_with_all = ["budget_limit", "budget_window", "budget_breach"])]
+    clear_budget: bool,
+
+    /// Let the key live on without an end
+    #[arg(long, conflicts_with = "expires_at")]
+    clear_expires_at: bool,
+}
+
+impl CreateFlags {
+    pub(crate) fn body(&self, env: &Environment) -> Result<Json, CliError> {
+        let mut body = Json::object([("name", self.name.as_str().into())]);
+        set_text(&mut body, "description", self.description.as_deref());
+        set_text(
+            &mut body,
+            "principal_user_id",
+            self.principal_user.as_deref(),
+        );
+        set_value(&mut body, "env", self.env);
+        self.common.add_to(&mut body, env)?;
+        if self.common.expires_at == Some(Expiry::Never) {
+            body.take("expires_at");
+        }
+        Ok(body)
+    }
+
+    pub(crate) fn idempotency_key(&self) -> Option<&str> {
+        self.idempotency_key.as_deref()
+    }
+
+    /// The budget as it was asked for, for the person.
+    pub(crate) fn budget_text(&self) -> Option<String> {
+        let limit = self.common.budget_limit.as_deref()?;
+        let window = self.common.budget_window.as_ref().map(spelling)?;
+        let breach = self
+            .common
+            .budget_breach
+            .as_ref()
+            .map_or_else(|| "block".to_owned(), spelling);
+        Some(format!("${limit} per {window} ({breach})"))
+    }
+}
+
+impl UpdateFlags {
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(crate) fn body(&self, env: &Environment) -> Result<Json, CliError> {
+        let mut body = Json::Object(Vec::new());
+        set_text(&mut body, "name", self.name.as_deref());
+        set_text(&mut body, "description", self.description.as_deref());
+        self.common.add_to(&mut body, env)?;
+        for (clear, field) in [
+            (self.clear_description, "description"),
+            (self.clear_trace_project, "trace_project_id"),
+            (self.clear_routing_policy, "routing_policy_id"),
+            (self.clear_budget, "budget"),
+            (self.clear_expires_at, "expires_at"),
+        ] {
+            if clear {
+                body.set(field, Json::Null);
+            }
+        }
+        if body.fields().is_empty() {
+            return Err(CliError::usage(
+                "nothing to update. Provide at least one of --name, --description, --scope, \
+                 --trace-project, --routing-policy, --routing-mode, --budget-limit, \
+                 --providers-allowed, --config-json, --config-file, --expires-at, --external-id, \
+                 --metadata, or a --clear-… flag.",
+            ));
+        }
+        Ok(body)
+    }
+}
+
+impl CommonFlags {
+    fn add_to(&self, body: &mut Json, env: &Environment) -> Result<(), CliError> {
+        if !self.scopes.is_empty() {
+            body.set("scopes", self.scopes.clone().into());
+        }
+        set_text(body, "trace_project_id", self.trace_project.as_deref());
+        set_text(body, "routing_policy_id", self.routing_policy.as_deref());
+        set_value(body, "routing_mode", self.routing_mode);
+        if let (Some(limit), Some(window)) = (&self.budget_limit, self.budget_window) {
+            let mut budget = Json::object([
+                ("limit_usd", limit.as_str().into()),
+                ("window", spelling(&window).into()),
+            ]);
+            set_value(&mut budget, "on_breach", self.budget_breach);
+            body.set("budget", budget);
+        }
+        if let Some(config) = self.config(env)? {
+            body.set("config", config);
+        }
+        if let Some(expiry) = &self.expires_at {
+            body.set("expires_at", expiry.to_json(env.now_ms()));
+        }
+        match self.external_id.as_deref().map(str::trim) {
+            Some("") => body.set("external_id", Json::Null),
+            id => set_text(body, "external_id", id),
+        }
+        if !self.metadata.is_empty() {
+            body.set("metadata", pairs_object(&self.metadata));
+        }
+        Ok(())
+    }
+
+    fn config(&self, env: &Environment) -> Result<Option<Json>, CliError> {
+        let mut config = match (&self.config_json, &self.config_file) {
+            (Some(config), _) => Some(config.clone()),
+            (None, Some(path)) => Some(read_object(env, path)?),
+            (None, None) => None,
+        };
+        if let Some(providers) = &self.providers_allowed {
+            let ids = providers
+                .iter()
+                .map(|id| id.trim())
+                .filter(|id| !id.is_empty());
+            let ids: Vec<Json> = ids.map(Json::from).collect();
+            let config = config.get_or_insert_with(|| Json::Object(Vec::new()));
+            // Both spellings are one field to the server: the flag is the only one sent.
+            config.take("providers_allowed");
+            config.set("providersAllowed", ids.into());
+        }
+        Ok(config)
+    }
+}
+
+fn set_text(body: &mut Json, field: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        body.set(field, value.into());
+    }
+}
+
+fn set_value<T: ValueEnum>(body: &mut Json, field: &str, value: Option<T>) {
+    if let Some(value) = value {
+        body.set(field, spelling(&value).into());
+    }
+}
+
+/// The value as the API spells it.
+fn spelling<T: ValueEnum>(value: &T) -> String {
+    value
+        .to_possible_value()
+        .map(|value| value.get_name().to_owned())
+        .unwrap_or_default()
+}
