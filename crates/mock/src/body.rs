@@ -20,6 +20,9 @@ use crate::conn::{Handle, Kill};
 use crate::record::{Truth, hex};
 use crate::state::Shared;
 
+/// How long an HTTP/2 stream waits for its frames to leave before it is reset.
+const H2_FLUSH: Duration = Duration::from_millis(20);
+
 /// Bytes handed to hyper in one go.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Chunk {
@@ -47,6 +50,7 @@ pub(crate) struct MockBody {
     gap: Duration,
     pause: Option<Pin<Box<Sleep>>>,
     known_len: Option<u64>,
+    waited: bool,
     handle: Arc<Handle>,
     account: Option<Account>,
 }
@@ -59,22 +63,36 @@ impl MockBody {
         handle: Arc<Handle>,
         account: Option<Account>,
     ) -> Self {
-        Self { chunks, ending, gap, pause: None, known_len: None, handle, account }
+        Self {
+            chunks,
+            ending,
+            gap,
+            pause: None,
+            known_len: None,
+            waited: false,
+            handle,
+            account,
+        }
     }
 
     /// One piece of known length.
     pub(crate) fn whole(bytes: impl Into<Bytes>, handle: Arc<Handle>) -> Self {
-        let chunk = Chunk { bytes: bytes.into(), ..Chunk::default() };
-        Self::new(VecDeque::from([chunk]), Ending::Done, Duration::ZERO, handle, None).with_len()
+        let chunk = Chunk {
+            bytes: bytes.into(),
+            ..Chunk::default()
+        };
+        let len = u64::try_from(chunk.bytes.len()).unwrap_or(u64::MAX);
+        let chunks = VecDeque::from([chunk]);
+        Self::new(chunks, Ending::Done, Duration::ZERO, handle, None).with_len(len)
     }
 
-    /// Announce the length (as `Content-Length`).
-    pub(crate) fn with_len(mut self) -> Self {
-        let sum: usize = self.chunks.iter().map(|chunk| chunk.bytes.len()).sum();
-        self.known_len = u64::try_from(sum).ok();
+    /// Announce this length (as `Content-Length`).
+    pub(crate) fn with_len(mut self, len: u64) -> Self {
+        self.known_len = Some(len);
         self
     }
 
+    /// Settles an answer without a body, which nobody polls.
     pub(crate) fn settle_if_empty(mut self) -> Self {
         if self.is_over() {
             self.settle(true);
@@ -123,6 +141,11 @@ impl http_body::Body for MockBody {
             Ending::Kill(kill) => {
                 self.settle(false);
                 if self.handle.is_h2 {
+                    // A stream reset overtakes frames that h2 still holds.
+                    if !std::mem::replace(&mut self.waited, true) {
+                        let pause = self.pause.insert(Box::pin(sleep(H2_FLUSH)));
+                        ready!(pause.as_mut().poll(cx));
+                    }
                     return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
                 }
                 // hyper flushes when a body has nothing to give; the wire acts after that.
@@ -137,7 +160,8 @@ impl http_body::Body for MockBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.known_len.map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.known_len
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
@@ -198,12 +222,15 @@ impl Account {
         }
         let counts = &self.shared.counts;
         counts.bytes_sent.fetch_add(self.bytes, Ordering::Relaxed);
-        if disconnected {
-            counts.disconnects.fetch_add(1, Ordering::Relaxed);
-        }
         if let Some(seq) = self.seq {
             let digest = self.digest.take().map(ring::digest::Context::finish);
-            let Chunk { bytes: _, frames, text_bytes, words, usage } = self.sums;
+            let Chunk {
+                bytes: _,
+                frames,
+                text_bytes,
+                words,
+                usage,
+            } = self.sums;
             self.shared.records.update(seq, |truth| {
                 truth.frames_sent = frames;
                 truth.delivered_text_bytes = text_bytes;
@@ -216,6 +243,10 @@ impl Account {
                 truth.finished_at = Some(now_ms());
             });
         }
+        // Behind the record: who sees the count finds the record complete.
+        if disconnected {
+            counts.disconnects.fetch_add(1, Ordering::Release);
+        }
         if completed {
             counts.completed.fetch_add(1, Ordering::Relaxed);
             self.handle.flush_pending(self.seq);
@@ -225,6 +256,6 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        self.close(false, true);
+        self.close(false, !self.shared.stopping.load(Ordering::Acquire));
     }
 }

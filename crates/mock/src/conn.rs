@@ -41,15 +41,26 @@ pub(crate) struct Split {
 impl Split {
     pub(crate) fn new(mut at: Vec<u64>, every: Option<u64>, gap: Duration) -> Self {
         at.sort_unstable();
-        Self { at, every, gap, position: 0 }
+        Self {
+            at,
+            every,
+            gap,
+            position: 0,
+        }
     }
 
     /// Bytes that may go out before the next cut.
     fn room(&self) -> usize {
-        let listed = self.at.iter().find(|cut| **cut > self.position).map(|cut| cut - self.position);
+        let listed = self
+            .at
+            .iter()
+            .find(|cut| **cut > self.position)
+            .map(|cut| cut - self.position);
         let regular = self.every.map(|every| every - self.position % every);
         let room = listed.into_iter().chain(regular).min();
-        room.map_or(usize::MAX, |room| usize::try_from(room).unwrap_or(usize::MAX))
+        room.map_or(usize::MAX, |room| {
+            usize::try_from(room).unwrap_or(usize::MAX)
+        })
     }
 
     /// Whether this many more bytes end at a cut.
@@ -79,9 +90,17 @@ struct Orders {
 
 impl Handle {
     pub(crate) fn new(shared: Arc<Shared>, is_h2: bool) -> Arc<Self> {
-        shared.counts.open_connections.fetch_add(1, Ordering::Relaxed);
+        shared
+            .counts
+            .open_connections
+            .fetch_add(1, Ordering::Relaxed);
         shared.counts.connections.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self { shared, is_h2, armed: AtomicBool::new(false), orders: Mutex::default() })
+        Arc::new(Self {
+            shared,
+            is_h2,
+            armed: AtomicBool::new(false),
+            orders: Mutex::default(),
+        })
     }
 
     /// End the connection once everything written so far is flushed (or at once, when it drops).
@@ -122,19 +141,30 @@ impl Handle {
     fn dropped(&self) -> bool {
         let (reset, unflushed) = {
             let mut orders = self.orders.lock();
-            (orders.kill == Some(Kill::Reset), std::mem::take(&mut orders.unflushed))
+            (
+                orders.kill == Some(Kill::Reset),
+                std::mem::take(&mut orders.unflushed),
+            )
         };
+        let by_caller = !self.shared.stopping.load(Ordering::Acquire);
         for truth_seq in unflushed {
-            self.shared.counts.disconnects.fetch_add(1, Ordering::Relaxed);
-            self.shared.counts.completed.fetch_sub(1, Ordering::Relaxed);
+            let completed = &self.shared.counts.completed;
+            // Fails only at zero, right after a reset.
+            let _ =
+                completed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
             if let Some(seq) = truth_seq {
                 self.shared.records.update(seq, |truth| {
                     truth.completed = false;
-                    truth.disconnected = true;
+                    truth.disconnected = by_caller;
                 });
             }
+            let disconnects = &self.shared.counts.disconnects;
+            disconnects.fetch_add(u64::from(by_caller), Ordering::Release);
         }
-        self.shared.counts.open_connections.fetch_sub(1, Ordering::Relaxed);
+        self.shared
+            .counts
+            .open_connections
+            .fetch_sub(1, Ordering::Relaxed);
         reset
     }
 }
@@ -166,7 +196,12 @@ pub(crate) struct Wire<T: Transport> {
 
 impl<T: Transport> Wire<T> {
     pub(crate) fn new(transport: T, handle: Arc<Handle>) -> Self {
-        Self { transport, handle, pause: None, yielding: false }
+        Self {
+            transport,
+            handle,
+            pause: None,
+            yielding: false,
+        }
     }
 
     /// Bytes that may be written now; waits out the pause after a cut.
@@ -186,10 +221,13 @@ impl<T: Transport> Wire<T> {
     fn wrote(&mut self, bytes: usize, cx: &mut Context<'_>) -> io::Result<()> {
         let gap = {
             let mut orders = self.handle.orders.lock();
-            match orders.split.as_mut() {
-                Some(split) if split.advance(bytes) => split.gap,
-                Some(_) | None => return Ok(()),
+            let Some(split) = orders.split.as_mut() else {
+                return Ok(());
+            };
+            if !split.advance(bytes) {
+                return Ok(());
             }
+            split.gap
         };
         if gap.is_zero() {
             self.yielding = true;
@@ -237,13 +275,15 @@ impl<T: Transport> AsyncWrite for Wire<T> {
         if !self.handle.armed.load(Ordering::Acquire) {
             return Pin::new(&mut self.transport).poll_write_vectored(cx, bufs);
         }
-        let whole = self.pause.is_none()
-            && !self.yielding
-            && self.handle.orders.lock().split.is_none();
+        let whole =
+            self.pause.is_none() && !self.yielding && self.handle.orders.lock().split.is_none();
         if whole {
             return Pin::new(&mut self.transport).poll_write_vectored(cx, bufs);
         }
-        let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| buf);
+        let first = bufs
+            .iter()
+            .find(|buf| !buf.is_empty())
+            .map_or(&[][..], |buf| buf);
         self.poll_write(cx, first)
     }
 

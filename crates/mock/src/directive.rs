@@ -105,9 +105,9 @@ pub struct UsageSpec {
     /// Input read from the cache.
     #[serde(alias = "cache_read_input_tokens")]
     pub cached_tokens: Option<Value>,
-    /// Input written to the five-minute cache (Anthropic; plain input elsewhere).
+    /// Input written to the short-lived cache: five minutes at Anthropic, thirty at OpenAI.
     pub cache_creation_5m: Option<Value>,
-    /// Input written to the one-hour cache (Anthropic; plain input elsewhere).
+    /// Input written to the long-lived cache: one hour at Anthropic, twelve at OpenAI.
     pub cache_creation_1h: Option<Value>,
     /// Reasoning, a part of the output.
     pub reasoning_tokens: Option<Value>,
@@ -158,7 +158,10 @@ impl Directive {
 
     fn checked(self) -> Result<Self, BadDirective> {
         let refuse = |text: &str| Err(BadDirective(text.to_owned()));
-        if self.status.is_some_and(|status| !(200..=599).contains(&status)) {
+        if self
+            .status
+            .is_some_and(|status| !(200..=599).contains(&status))
+        {
             return refuse("`status` must be from 200 to 599");
         }
         if self.frames.is_some_and(|frames| frames > MAX_FRAMES) {
@@ -174,10 +177,19 @@ impl Directive {
         if self.split_every == Some(0) {
             return refuse("`split_every` must be at least 1");
         }
-        let mut headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let mut headers = self
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
         let named = |name, value: &Option<String>| value.clone().map(|value| (name, value));
-        let extra = [named("retry-after", &self.retry_after), named("content-type", &self.content_type)];
-        let mut extra = extra.iter().flatten().map(|(name, value)| (*name, value.as_str()));
+        let extra = [
+            named("retry-after", &self.retry_after),
+            named("content-type", &self.content_type),
+        ];
+        let mut extra = extra
+            .iter()
+            .flatten()
+            .map(|(name, value)| (*name, value.as_str()));
         if let Some((name, _)) = headers.find(|pair| !is_header(*pair)) {
             return refuse(&format!("`headers`: `{name}` is not a valid header"));
         }
@@ -191,12 +203,20 @@ impl Directive {
 impl Script {
     /// For the next request, whichever it is.
     pub fn once(directive: Directive) -> Self {
-        Self { matching: Match::default(), times: 1, directive }
+        Self {
+            matching: Match::default(),
+            times: 1,
+            directive,
+        }
     }
 
     /// For every request from now on.
     pub fn always(directive: Directive) -> Self {
-        Self { matching: Match::default(), times: 0, directive }
+        Self {
+            matching: Match::default(),
+            times: 0,
+            directive,
+        }
     }
 
     /// The same for `times` requests (0: for ever).
@@ -228,21 +248,35 @@ impl Script {
             None => 1,
         };
         let rest = serde_json::to_string(&fields).map_err(refused)?;
-        Ok(Self { matching, times, directive: Directive::from_json(&rest)? })
+        Ok(Self {
+            matching,
+            times,
+            directive: Directive::from_json(&rest)?,
+        })
     }
 }
 
 impl Match {
     pub(crate) fn accepts(&self, seen: &Candidate<'_>) -> bool {
-        let Self { path, method, model, body_contains, api_key } = self;
+        let Self {
+            path,
+            method,
+            model,
+            body_contains,
+            api_key,
+        } = self;
         let same = |wanted: &Option<String>, got: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| got == Some(wanted))
         };
         same(path, Some(seen.path))
-            && method.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(seen.method))
+            && method
+                .as_deref()
+                .is_none_or(|wanted| wanted.eq_ignore_ascii_case(seen.method))
             && same(model, seen.model)
             && same(api_key, seen.api_key)
-            && body_contains.as_deref().is_none_or(|piece| seen.body.contains(piece))
+            && body_contains
+                .as_deref()
+                .is_none_or(|piece| seen.body.contains(piece))
     }
 }
 
@@ -313,10 +347,14 @@ fn rest_of_string(raw: &str) -> &str {
 }
 
 fn is_header((name, value): (&str, &str)) -> bool {
-    http::HeaderName::from_bytes(name.as_bytes()).is_ok() && http::HeaderValue::from_str(value).is_ok()
+    http::HeaderName::from_bytes(name.as_bytes()).is_ok()
+        && http::HeaderValue::from_str(value).is_ok()
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the shape that map_err wants"
+)]
 fn refused(error: serde_json::Error) -> BadDirective {
     BadDirective(error.to_string())
 }
@@ -363,7 +401,10 @@ mod tests {
 
     #[test]
     fn prompts_lose_their_directives() {
-        assert_eq!(without_inline(r#"say [[mock:{"text":"x"}]]hello"#), "say hello");
+        assert_eq!(
+            without_inline(r#"say [[mock:{"text":"x"}]]hello"#),
+            "say hello"
+        );
         assert_eq!(without_inline("plain"), "plain");
     }
 

@@ -13,7 +13,7 @@ use crate::clock::now_ms;
 
 const RING: usize = 200_000;
 const BODY_CAP: usize = 64 * 1024;
-const BODIES_CAP: usize = 256 * 1024 * 1024;
+const BODIES_CAP: usize = 64 * 1024 * 1024;
 
 /// Tokens by class. The four input classes do not overlap.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
@@ -22,9 +22,9 @@ pub struct Usage {
     pub input: u64,
     /// Input read from the cache.
     pub cached_read: u64,
-    /// Input written to the five-minute cache.
+    /// Input written to the short-lived cache (five minutes at Anthropic, thirty at OpenAI).
     pub cache_write_5m: u64,
-    /// Input written to the one-hour cache.
+    /// Input written to the long-lived cache (one hour at Anthropic, twelve at OpenAI).
     pub cache_write_1h: u64,
     /// All output, reasoning included.
     pub output: u64,
@@ -135,7 +135,13 @@ struct Rings {
 
 impl Records {
     /// Stores a request and gives it its number.
-    pub(crate) fn saw(&self, method: &str, path: &str, headers: &http::HeaderMap, body: &[u8]) -> u64 {
+    pub(crate) fn saw(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &http::HeaderMap,
+        body: &[u8],
+    ) -> u64 {
         let mut seen = Seen {
             seq: 0,
             method: method.to_owned(),
@@ -169,7 +175,9 @@ impl Records {
     pub(crate) fn update(&self, seq: u64, change: impl FnOnce(&mut Truth)) {
         let mut rings = self.rings.lock();
         let first = rings.truth.front().map_or(u64::MAX, |truth| truth.seq);
-        let at = seq.checked_sub(first).and_then(|at| usize::try_from(at).ok());
+        let at = seq
+            .checked_sub(first)
+            .and_then(|at| usize::try_from(at).ok());
         if let Some(truth) = at.and_then(|at| rings.truth.get_mut(at)) {
             change(truth);
         }
@@ -177,12 +185,22 @@ impl Records {
 
     pub(crate) fn truth_since(&self, seq: u64) -> Vec<Truth> {
         let rings = self.rings.lock();
-        rings.truth.iter().filter(|truth| truth.seq > seq).cloned().collect()
+        rings
+            .truth
+            .iter()
+            .filter(|truth| truth.seq > seq)
+            .cloned()
+            .collect()
     }
 
     pub(crate) fn seen_since(&self, seq: u64) -> Vec<Seen> {
         let rings = self.rings.lock();
-        rings.seen.iter().filter(|seen| seen.seq > seq).cloned().collect()
+        rings
+            .seen
+            .iter()
+            .filter(|seen| seen.seq > seq)
+            .cloned()
+            .collect()
     }
 
     pub(crate) fn clear(&self) {
@@ -198,7 +216,9 @@ impl Rings {
         self.body_bytes += seen.body.as_ref().map_or(0, String::len);
         if self.seen.len() >= RING {
             let oldest = self.seen.pop_front();
-            let freed = oldest.and_then(|oldest| oldest.body).map_or(0, |body| body.len());
+            let freed = oldest
+                .and_then(|oldest| oldest.body)
+                .map_or(0, |body| body.len());
             self.body_bytes = self.body_bytes.saturating_sub(freed);
         }
         self.seen.push_back(seen);
@@ -206,7 +226,9 @@ impl Rings {
             let first = self.seen.front().map_or(0, |seen| seen.seq);
             let next = self.bodies_dropped_to.max(first.saturating_sub(1)) + 1;
             let at = usize::try_from(next.saturating_sub(first)).unwrap_or(usize::MAX);
-            let Some(seen) = self.seen.get_mut(at) else { break };
+            let Some(seen) = self.seen.get_mut(at) else {
+                break;
+            };
             let freed = seen.body.take().map_or(0, |body| body.len());
             self.body_bytes = self.body_bytes.saturating_sub(freed);
             self.bodies_dropped_to = next;

@@ -18,6 +18,8 @@ pub(crate) struct Shared {
     pub(crate) pace: Duration,
     pub(crate) records: Records,
     pub(crate) counts: Counts,
+    /// Set by `stop`: connections that end now end by our own will.
+    pub(crate) stopping: AtomicBool,
     scripts: Mutex<VecDeque<Script>>,
     any_script: AtomicBool,
     keys: RwLock<Option<HashSet<String>>>,
@@ -42,6 +44,7 @@ impl Shared {
             pace,
             records: Records::default(),
             counts: Counts::default(),
+            stopping: AtomicBool::new(false),
             scripts: Mutex::default(),
             any_script: AtomicBool::new(false),
             keys: RwLock::new(None),
@@ -61,7 +64,8 @@ impl Shared {
     pub(crate) fn queue(&self, more: impl IntoIterator<Item = Script>) -> usize {
         let mut scripts = self.scripts.lock();
         scripts.extend(more);
-        self.any_script.store(!scripts.is_empty(), Ordering::Release);
+        self.any_script
+            .store(!scripts.is_empty(), Ordering::Release);
         scripts.len()
     }
 
@@ -76,12 +80,15 @@ impl Shared {
             return None;
         }
         let mut scripts = self.scripts.lock();
-        let at = scripts.iter().position(|script| script.matching.accepts(candidate))?;
+        let at = scripts
+            .iter()
+            .position(|script| script.matching.accepts(candidate))?;
         let script = scripts.get_mut(at)?;
         let directive = script.directive.clone();
         if script.times == 1 {
             scripts.remove(at);
-            self.any_script.store(!scripts.is_empty(), Ordering::Release);
+            self.any_script
+                .store(!scripts.is_empty(), Ordering::Release);
         } else if script.times > 1 {
             script.times -= 1;
         }
@@ -94,7 +101,10 @@ impl Shared {
     }
 
     pub(crate) fn accepts_key(&self, key: &str) -> bool {
-        self.keys.read().as_ref().is_none_or(|valid| valid.contains(key))
+        self.keys
+            .read()
+            .as_ref()
+            .is_none_or(|valid| valid.contains(key))
     }
 
     /// Forgets scripts, keys, records and counts. Numbers go on counting, so that an answer that is
@@ -112,7 +122,14 @@ impl Shared {
             disconnects,
             bytes_sent,
         } = &self.counts;
-        for count in [connections, requests, generations, completed, disconnects, bytes_sent] {
+        for count in [
+            connections,
+            requests,
+            generations,
+            completed,
+            disconnects,
+            bytes_sent,
+        ] {
             count.store(0, Ordering::Relaxed);
         }
     }

@@ -14,7 +14,8 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 pub(crate) fn self_signed() -> io::Result<(Arc<ServerConfig>, String)> {
     let ca_key = KeyPair::generate().map_err(io::Error::other)?;
     let mut ca = CertificateParams::new(Vec::new()).map_err(io::Error::other)?;
-    ca.distinguished_name.push(DnType::CommonName, "mock provider test authority");
+    ca.distinguished_name
+        .push(DnType::CommonName, "mock provider test authority");
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let ca_cert = ca.self_signed(&ca_key).map_err(io::Error::other)?;
@@ -22,11 +23,14 @@ pub(crate) fn self_signed() -> io::Result<(Arc<ServerConfig>, String)> {
     let names = vec![String::from("localhost"), String::from("127.0.0.1")];
     let key = KeyPair::generate().map_err(io::Error::other)?;
     let mut leaf = CertificateParams::new(names).map_err(io::Error::other)?;
-    leaf.distinguished_name.push(DnType::CommonName, "localhost");
+    leaf.distinguished_name
+        .push(DnType::CommonName, "localhost");
     leaf.use_authority_key_identifier_extension = true;
     leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     leaf.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
-    let cert = leaf.signed_by(&key, &Issuer::new(ca, ca_key)).map_err(io::Error::other)?;
+    let cert = leaf
+        .signed_by(&key, &Issuer::new(ca, ca_key))
+        .map_err(io::Error::other)?;
 
     let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -26,6 +26,20 @@ pub enum EntryKind {
     Adjust = 3,
 }
 
+impl EntryKind {
+    /// From the number that a store keeps.
+    #[must_use]
+    pub const fn from_u8(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Hold),
+            1 => Some(Self::Settle),
+            2 => Some(Self::Release),
+            3 => Some(Self::Adjust),
+            _ => None,
+        }
+    }
+}
+
 /// How sure a charge is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -39,6 +53,19 @@ pub enum Certainty {
     Orphaned = 2,
 }
 
+impl Certainty {
+    /// From the number that a store keeps.
+    #[must_use]
+    pub const fn from_u8(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Exact),
+            1 => Some(Self::Estimated),
+            2 => Some(Self::Orphaned),
+            _ => None,
+        }
+    }
+}
+
 /// One row of the ledger. Everything but the amount of an adjustment is fixed at admission.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
@@ -48,7 +75,8 @@ pub struct Entry {
     pub attempt: u16,
     /// What the row records.
     pub kind: EntryKind,
-    /// When it happened.
+    /// When the request was admitted, on every row of it: spend counts for the period of the request,
+    /// not of its outcome (billing 4, rule 3). `detail.duration_ms` leads to the outcome's instant.
     pub at: UnixMicros,
     /// Nano-USD: the hold, the cost, zero for a release, the signed difference for an adjustment.
     pub amount: NanoUsd,
@@ -112,7 +140,7 @@ pub struct Detail {
 /// How far one spool file has been folded, stored in the same transaction as the rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// The file's name inside the spool folder.
+    /// The file's lasting name: pod and number, without what changes when it is sealed.
     pub file: String,
     /// Bytes folded.
     pub offset: u64,
@@ -139,8 +167,10 @@ pub struct KeySpend {
 /// The port of the ledger. One writer folds; readers may ask at any time.
 pub trait Ledger: Send + Sync + 'static {
     /// Appends rows that are not there yet and remembers the progress, in one durable transaction.
-    /// A `settle`/`release` that meets an orphaned `settle` of the same attempt becomes an `adjust`.
     /// Returns how many rows were new.
+    ///
+    /// The first outcome (`settle` or `release`) of an attempt wins, a later one changes nothing; but
+    /// one that meets an orphaned `settle` becomes an `adjust` of the difference, with its own facts.
     ///
     /// # Errors
     /// Nothing was written; the caller keeps the records and tries again.
@@ -171,7 +201,7 @@ pub trait Ledger: Send + Sync + 'static {
     /// The store could not be asked.
     fn request(&self, id: RequestId) -> Result<Option<SpendRecord>, StoreError>;
 
-    /// What a key spent in `[from, to)`.
+    /// What a key spent on requests that were admitted in `[from, to)`.
     ///
     /// # Errors
     /// The store could not be asked.

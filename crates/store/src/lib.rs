@@ -7,6 +7,7 @@
 //! Must never hold SQL, and a secret only in its sealed form. Start at [`rows`].
 
 pub mod bundle;
+pub mod config;
 pub mod ledger;
 pub mod rows;
 pub mod trace;

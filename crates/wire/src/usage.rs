@@ -101,6 +101,9 @@ struct OpenAi {
 #[serde(default)]
 struct InputDetails {
     cached_tokens: Count,
+    /// Tokens written to the prompt cache, on the models that charge for it. Part of the prompt.
+    #[serde(alias = "cache_creation_tokens")]
+    cache_write_tokens: Count,
     audio_tokens: Count,
 }
 
@@ -128,19 +131,21 @@ pub fn openai(json: &str) -> Option<Reading> {
     let numbers = Numbers::of([
         prompt_tokens,
         input.cached_tokens,
+        input.cache_write_tokens,
         input.audio_tokens,
         completion_tokens,
         output.audio_tokens,
         output.reasoning_tokens,
     ]);
-    let Some([prompt, cached, audio_in, completion, audio_out, reasoning]) = numbers else {
+    let Some([prompt, cached, written, audio_in, completion, audio_out, reasoning]) = numbers
+    else {
         return Some(Reading::Absurd);
     };
     // Parts that exceed their whole: the whole is what was billed upstream.
-    let fresh = prompt.checked_sub(cached).and_then(|rest| rest.checked_sub(audio_in));
-    let (input, cache_read, input_audio) = match fresh {
-        Some(fresh) => (fresh, cached, audio_in),
-        None => (prompt, 0, 0),
+    let parts = cached.saturating_add(written).saturating_add(audio_in);
+    let (input, cache_read, cache_write_5m, input_audio) = match prompt.checked_sub(parts) {
+        Some(fresh) => (fresh, cached, written, audio_in),
+        None => (prompt, 0, 0, 0),
     };
     let (output, output_audio) = match completion.checked_sub(audio_out) {
         Some(text) => (text, audio_out),
@@ -149,6 +154,7 @@ pub fn openai(json: &str) -> Option<Reading> {
     Some(Reading::Reported(Usage {
         input,
         cache_read,
+        cache_write_5m,
         output,
         reasoning: reasoning.min(output),
         input_audio,

@@ -1,0 +1,6 @@
+//! The mock over real sockets.
+
+mod client;
+mod control;
+mod faults;
+mod shapes;
