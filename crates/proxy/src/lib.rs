@@ -1,1 +1,27 @@
-//! placeholder
+//! The data plane: from the first byte on a caller's socket to the last byte of the answer.
+//!
+//! Must never touch SQL, hold a lock across an await, parse a whole body into a tree, or change a byte
+//! that it was not told to. It reads compiled bundles and snapshots; facts leave through the spool (money)
+//! and the record boxes (traces, metrics, log).
+//!
+//! Start at `edge::handle` for the walk of a request, and at [`serve`] for the threads it runs on.
+
+pub mod attribution;
+pub mod bundle;
+mod call;
+mod connection;
+mod dispatch;
+mod edge;
+pub mod headers;
+mod inbound;
+pub mod keys;
+pub mod metrics;
+pub mod models;
+mod ops;
+pub mod record;
+mod relay;
+mod reply;
+pub mod serve;
+pub mod settings;
+mod stages;
+pub mod worker;

@@ -95,6 +95,26 @@ impl Tap {
         )
     }
 
+    /// How the answer is read.
+    #[must_use]
+    pub const fn form(&self) -> BodyForm {
+        self.form
+    }
+
+    /// Keeps no more bytes than it has: the process is at its cap.
+    pub const fn hold_no_more(&mut self) {
+        self.hold_at_most = self.held_bytes;
+    }
+
+    /// Everything that passed, in one piece; `None` when not all of it was kept.
+    #[must_use]
+    pub fn held_copy(&self) -> Option<Vec<u8>> {
+        if self.truncated {
+            return None;
+        }
+        Some(if self.is_stream() { self.stream_held.clone() } else { self.held.concat() })
+    }
+
     /// Bytes seen so far.
     #[must_use]
     pub const fn total(&self) -> u64 {

@@ -1,0 +1,663 @@
+//! One request from its first byte to its last: what is known of it so far, and how it ends.
+//!
+//! A [`Call`] is an append-only record that the stages fill. It ends exactly once, whatever ends it: the
+//! last frame, a refusal, a failing provider, or its drop, which means that the caller left. Its end
+//! writes the outcome to the spool, hands the trace over, and is the only place that does.
+//!
+//! Start at [`Call::end`].
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::header::HeaderValue;
+use lw_core::{
+    BodyForm, Error, Fault, NanoUsd, RequestId, SpanId, TraceContext, TraceId, UnixMicros, Usage,
+};
+use lw_core::error::{Correlation, Dialect};
+use lw_engine::price::{ModelPrice, estimate_between};
+use lw_spool::{Admission, Attribution as Who, Outcome, SpoolError};
+use lw_store::ledger::Certainty;
+use lw_store::trace::{Attempt, Captured, Facts as TraceFacts, TraceRecord};
+use lw_wire::tap::{Observed, Tap};
+use lw_wire::{Surface, capture};
+use tokio::time::Instant;
+
+use crate::attribution::Attribution;
+use crate::bundle::{Bundle, Capture, Lane};
+use crate::headers;
+use crate::inbound::Inbound;
+use crate::record::{Access, Finished};
+use crate::worker::Worker;
+
+/// Bytes of a body that count as one token when nobody counted.
+const BYTES_PER_TOKEN: u64 = 4;
+/// Tokens that a provider may add to a prompt on its own (tool instructions).
+pub(crate) const HIDDEN_INPUT_TOKENS: u64 = 1_024;
+/// The most tokens of a context window when the catalogue does not name one.
+const LARGEST_WINDOW: u64 = 2_000_000;
+
+/// What the hold was computed from, fixed at admission.
+#[derive(Debug, Clone)]
+pub(crate) struct Funding {
+    /// The model's price; `None`: unpriced.
+    pub(crate) price: Option<Arc<ModelPrice>>,
+    /// The most that the call may cost.
+    pub(crate) hold: NanoUsd,
+    /// The most output tokens that can be true.
+    pub(crate) output_most: Option<u64>,
+}
+
+/// The provider that was chosen, and how the call to it went.
+#[derive(Debug)]
+pub(crate) struct Dispatch {
+    /// Index into the bundle's lanes.
+    pub(crate) lane: usize,
+    /// The model as dispatched.
+    pub(crate) model: String,
+    /// When dialling began, from the start of the request.
+    pub(crate) started: Instant,
+    /// The attempt's own span.
+    pub(crate) span_id: SpanId,
+    /// The provider's status.
+    pub(crate) status: Option<u16>,
+    /// The outcome label of data-plane 13.2.
+    pub(crate) outcome: &'static str,
+}
+
+/// How a request ended.
+#[derive(Debug)]
+pub(crate) enum Ending<'a> {
+    /// The provider's answer was passed on to its end.
+    Complete,
+    /// The provider answered with an error, which was passed on. Its type or code, when it has one.
+    ProviderRefused(Option<String>),
+    /// The gateway answered with an error of its own.
+    Failed(&'a Error),
+    /// The provider broke off after the answer had begun.
+    BrokeOff(String),
+    /// The caller hung up.
+    CallerLeft,
+}
+
+/// One request. See the module.
+pub(crate) struct Call {
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) request_id: RequestId,
+    pub(crate) trace_id: TraceId,
+    pub(crate) span_id: SpanId,
+    parent: Option<SpanId>,
+    at: UnixMicros,
+    pub(crate) start: Instant,
+    method: &'static str,
+    route: &'static str,
+    pub(crate) surface: Option<Surface>,
+    client_request_id: Option<HeaderValue>,
+    /// What the headers say about who asks.
+    pub(crate) attribution: Attribution,
+    /// The key, once it is known.
+    pub(crate) bundle: Option<Arc<Bundle>>,
+    /// The body and what was read from it.
+    pub(crate) inbound: Option<Inbound>,
+    pub(crate) funding: Option<Funding>,
+    pub(crate) dispatch: Option<Dispatch>,
+    /// The admission is in the spool: an outcome is owed.
+    pub(crate) admitted: bool,
+    /// The status that went out; 0 while none did.
+    pub(crate) status: u16,
+    /// Bytes of the answer's body that went out.
+    pub(crate) bytes_out: u64,
+    /// Microseconds to the first byte of the answer.
+    pub(crate) first_byte_us: Option<u64>,
+    ended: bool,
+}
+
+impl Call {
+    pub(crate) fn new(
+        worker: Arc<Worker>,
+        method: &'static str,
+        route: &'static str,
+        surface: Option<Surface>,
+        request: &HeaderMap,
+    ) -> Self {
+        let gateway = &worker.gateway;
+        gateway.metrics.in_flight.inc();
+        let at = gateway.clock.now();
+        let entropy = &*gateway.entropy;
+        let TraceContext { trace_id, parent } = crate::attribution::trace_context(request);
+        Self {
+            request_id: RequestId::mint(at, entropy),
+            trace_id: trace_id.unwrap_or_else(|| TraceId::mint(at, entropy)),
+            span_id: SpanId::mint(entropy),
+            parent,
+            at,
+            start: Instant::now(),
+            method,
+            route,
+            surface,
+            client_request_id: request.get(headers::X_REQUEST_ID).cloned(),
+            attribution: Attribution::default(),
+            bundle: None,
+            inbound: None,
+            funding: None,
+            dispatch: None,
+            admitted: false,
+            status: 0,
+            bytes_out: 0,
+            first_byte_us: None,
+            ended: false,
+            worker,
+        }
+    }
+
+    /// The envelope that the caller understands.
+    pub(crate) fn dialect(&self) -> Dialect {
+        if self.surface.is_some_and(Surface::is_anthropic) { Dialect::Anthropic } else { Dialect::OpenAi }
+    }
+
+    /// The ids that an error body repeats.
+    pub(crate) const fn correlation(&self) -> Correlation {
+        Correlation { trace_id: Some(self.trace_id), span_id: Some(self.span_id) }
+    }
+
+    /// The lane that was chosen.
+    pub(crate) fn lane(&self) -> Option<&Lane> {
+        self.bundle.as_ref()?.lanes.get(self.dispatch.as_ref()?.lane)
+    }
+
+    /// What the headers of the answer say about the request, as far as it is known.
+    pub(crate) fn stamp(&self) -> Stamp {
+        let dispatched = self.lane().zip(self.dispatch.as_ref());
+        Stamp {
+            request_id: self.request_id,
+            trace_id: self.trace_id,
+            span_id: self.span_id,
+            client_request_id: self.client_request_id.clone(),
+            version: self.worker.gateway.version_header.clone(),
+            dispatched: dispatched.map(|(lane, dispatch)| {
+                (lane.kind.as_str(), HeaderValue::from_str(&dispatch.model).ok())
+            }),
+        }
+    }
+
+    /// Ends an operational request, which leaves no record.
+    pub(crate) fn forget(mut self) {
+        self.ended = true;
+        self.worker.gateway.metrics.in_flight.dec();
+    }
+
+    /// Whether the client named the request itself.
+    pub(crate) const fn client_names_request(&self) -> bool {
+        self.client_request_id.is_some()
+    }
+
+    /// Whether the request leaves a spend record: everything but counting tokens (observability 13.1).
+    fn has_spend(&self) -> bool {
+        self.surface.is_some_and(|surface| surface != Surface::CountTokens)
+    }
+
+    /// Writes the admission: from here on an outcome is owed.
+    ///
+    /// # Errors
+    /// The spool is full or unwritable; nothing was dialled and nothing may be.
+    pub(crate) fn admit(&mut self) -> Result<(), SpoolError> {
+        if !self.has_spend() {
+            return Ok(());
+        }
+        let Some(bundle) = self.bundle.clone() else { return Ok(()) };
+        let admission = self.admission(&bundle);
+        self.worker.spool.lock().append_admission(&admission)?;
+        self.admitted = true;
+        Ok(())
+    }
+
+    fn who<'a>(&'a self, bundle: &'a Bundle) -> Who<'a> {
+        Who {
+            request_id: self.request_id,
+            admitted_at: self.at,
+            organization_id: &bundle.organization_id,
+            project_id: &bundle.project_id,
+            virtual_key_id: &bundle.key_id,
+            request_type: self.surface.map_or("", Surface::request_type),
+            end_user_id: self.end_user(),
+            trace_id: Some(self.trace_id),
+            labels: &bundle.labels,
+            metadata: self.attribution.metadata.as_deref(),
+        }
+    }
+
+    fn end_user(&self) -> Option<&str> {
+        let body = || self.inbound.as_ref()?.user.as_deref();
+        self.attribution.end_user.as_deref().or_else(body)
+    }
+
+    fn requested_model(&self) -> Option<&str> {
+        self.inbound.as_ref()?.model.as_deref()
+    }
+
+    fn admission<'a>(&'a self, bundle: &'a Bundle) -> Admission<'a> {
+        let price = self.funding.as_ref().and_then(|funding| funding.price.as_deref());
+        Admission {
+            who: self.who(bundle),
+            attempt: 0,
+            model: self.requested_model().unwrap_or("unknown"),
+            model_provider_id: self.lane().map(|lane| &lane.id),
+            hold: self.funding.as_ref().map_or(NanoUsd::ZERO, |funding| funding.hold),
+            priced: price.is_some(),
+            price_version: price.map(|price| &*price.version),
+        }
+    }
+
+    /// Ends the request. Later calls change nothing. `tap` is what saw the answer.
+    ///
+    /// Returns the error to answer with instead when the end of a refused request could not be recorded.
+    pub(crate) fn end(&mut self, ending: &Ending<'_>, tap: Option<&mut Tap>) -> Result<(), SpoolError> {
+        if std::mem::replace(&mut self.ended, true) {
+            return Ok(());
+        }
+        self.worker.gateway.metrics.in_flight.dec();
+        let mut none = Tap::new(BodyForm::Opaque, 0);
+        let tap = tap.unwrap_or(&mut none);
+        tap.finish();
+        let bill = self.bill(ending, tap);
+        let end = EndFacts::of(self, ending);
+        let spooled = self.spool(&bill, &end, tap.observed());
+        self.hand_over(&bill, end, tap);
+        spooled
+    }
+
+    /// What the call cost.
+    fn bill(&self, ending: &Ending<'_>, tap: &Tap) -> Bill {
+        let observed = tap.observed();
+        let price = self.funding.as_ref().and_then(|funding| funding.price.as_deref());
+        let cost = |usage: &Usage| {
+            price.map_or(NanoUsd::ZERO, |price| price.cost(usage, observed.service_tier.as_deref()))
+        };
+        let reported = observed.billable().filter(|usage| self.is_plausible(usage));
+        let served = self.dispatch.as_ref().is_some_and(|dispatch| {
+            dispatch.status.is_some_and(|status| (200..300).contains(&status))
+        });
+        let finished = observed.complete || matches!(ending, Ending::Complete);
+        match reported {
+            // What a stream reported before it broke off is a part: the estimate counts the rest.
+            Some(usage) if finished => {
+                Bill { usage: Some(usage), cost: cost(&usage), certainty: Certainty::Exact }
+            }
+            partial if served || self.left_while_dialling(ending) => {
+                let usage = self.delivered(partial, tap);
+                let hold = self.funding.as_ref().map_or(NanoUsd::ZERO, |funding| funding.hold);
+                let cost = if price.is_some() {
+                    estimate_between(cost(&usage), hold)
+                } else {
+                    NanoUsd::ZERO
+                };
+                Bill { usage: Some(usage), cost, certainty: Certainty::Estimated }
+            }
+            _ => Bill { usage: None, cost: NanoUsd::ZERO, certainty: Certainty::Exact },
+        }
+    }
+
+    /// The caller hung up while the provider was at work: it may have read the prompt.
+    fn left_while_dialling(&self, ending: &Ending<'_>) -> bool {
+        self.admitted
+            && matches!(ending, Ending::CallerLeft)
+            && self.dispatch.as_ref().is_some_and(|dispatch| dispatch.status.is_none())
+    }
+
+    /// Whether a report can be true: it fits the context window, and the model cannot have written more.
+    fn is_plausible(&self, usage: &Usage) -> bool {
+        let Some(funding) = &self.funding else { return true };
+        let window = funding.price.as_ref().and_then(|price| price.context_window);
+        let input_most = window.unwrap_or(0).max(LARGEST_WINDOW);
+        let model_most = funding.price.as_ref().and_then(|price| price.max_output);
+        let output_most =
+            funding.output_most.unwrap_or(0).max(model_most.unwrap_or(0)).max(LARGEST_WINDOW);
+        usage.prompt() <= input_most && usage.completion() <= output_most
+    }
+
+    /// An estimate of what was delivered: the reported part, and the rest counted from the bytes.
+    fn delivered(&self, partial: Option<Usage>, tap: &Tap) -> Usage {
+        let partial = partial.unwrap_or_default();
+        let body = self.inbound.as_ref().map_or(0, |inbound| inbound.body.len() as u64);
+        let output = if matches!(self.surface, Some(Surface::Embeddings)) {
+            0
+        } else {
+            let bytes = tap.delivered_text_bytes();
+            bytes.div_ceil(BYTES_PER_TOKEN).max(tap.content_events())
+        };
+        let input = if partial.prompt() > 0 { partial.input } else { body.div_ceil(BYTES_PER_TOKEN) };
+        Usage { input, output: partial.output.max(output), ..partial }
+    }
+
+    fn spool(&self, bill: &Bill, end: &EndFacts, observed: &Observed) -> Result<(), SpoolError> {
+        let Some(bundle) = self.bundle.as_deref().filter(|_| self.has_spend()) else { return Ok(()) };
+        let price = self.funding.as_ref().and_then(|funding| funding.price.as_deref());
+        let dispatched = self.dispatch.as_ref().map(|dispatch| dispatch.model.as_str());
+        let outcome = Outcome {
+            who: self.who(bundle),
+            attempt: 0,
+            at: self.worker.gateway.clock.now(),
+            model: dispatched.or(self.requested_model()).unwrap_or("unknown"),
+            model_provider_id: self.lane().map(|lane| &lane.id),
+            usage: bill.usage.unwrap_or_default(),
+            cost: bill.cost,
+            certainty: bill.certainty,
+            priced: price.is_some(),
+            price_version: price.map(|price| &*price.version),
+            response_id: observed.response_id.as_deref(),
+            http_status: end.status,
+            error_type: end.error_type.as_deref(),
+            duration_ms: u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX),
+        };
+        let mut spool = self.worker.spool.lock();
+        if self.admitted {
+            if let Err(error) = spool.append_outcome(&outcome) {
+                tracing::error!(request_id = %self.request_id, %error, "outcome could not be recorded");
+            }
+            return Ok(());
+        }
+        spool.append_refused(&self.admission(bundle), &outcome)
+    }
+
+    fn hand_over(&mut self, bill: &Bill, end: EndFacts, tap: &mut Tap) {
+        let duration_us = micros(self.start);
+        let dispatch = self.dispatch.take();
+        let stream = tap.is_stream();
+        let access = Access {
+            request_id: self.request_id,
+            at: self.at,
+            method: self.method,
+            route: self.route,
+            status: end.status,
+            bytes: self.bytes_out,
+            duration_us,
+            error_code: end.error_type.clone(),
+            error: end.internal.clone(),
+            fault: end.fault,
+            provider: dispatch.as_ref().and_then(|dispatch| {
+                Some(self.bundle.as_ref()?.lanes.get(dispatch.lane)?.kind.as_str())
+            }),
+            model: dispatch.as_ref().map(|dispatch| dispatch.model.clone()),
+            vk_id: self.bundle.as_ref().map(|bundle| bundle.key_id.clone()),
+            provider_us: dispatch.as_ref().map(|dispatch| micros(dispatch.started)),
+            first_chunk_us: self.first_byte_us.filter(|_| stream),
+            usage_missing: stream && tap.observed().usage.is_none(),
+        };
+        let trace = self.trace(bill, end, dispatch, tap, duration_us);
+        let captured = trace.as_ref().map_or(0, captured_bytes);
+        let finished = Finished { access, trace, captured };
+        self.worker.gateway.records.put(self.worker.index, finished);
+    }
+
+    fn trace(
+        &mut self,
+        bill: &Bill,
+        end: EndFacts,
+        dispatch: Option<Dispatch>,
+        tap: &mut Tap,
+        duration_us: u64,
+    ) -> Option<TraceRecord> {
+        let bundle = self.bundle.clone()?;
+        let surface = self.surface?;
+        let inbound = self.inbound.take().unwrap_or_default();
+        let price = self.funding.as_ref().and_then(|funding| funding.price.as_ref());
+        let error = end.error_type.is_some() && end.status != 499;
+        let cost = price.map(|_| bill.cost);
+        if !error && is_probe(surface, bill, tap) {
+            return None;
+        }
+        let observed = tap.observed().clone();
+        let lane = dispatch.as_ref().and_then(|dispatch| bundle.lanes.get(dispatch.lane));
+        let kind = lane.map(|lane| lane.kind.as_str().to_owned());
+        let attempts = dispatch.as_ref().zip(lane).map(|(dispatch, lane)| Attempt {
+            span_id: dispatch.span_id,
+            start_us: u64::try_from((dispatch.started - self.start).as_micros()).unwrap_or(0),
+            duration_us: micros(dispatch.started),
+            provider: lane.kind.as_str().to_owned(),
+            model_provider_id: lane.id.clone(),
+            model: dispatch.model.clone(),
+            outcome: dispatch.outcome.to_owned(),
+            status: dispatch.status,
+            server: lane.endpoint.as_ref().map_or_else(|_| String::new(), lw_upstream::Endpoint::server),
+        });
+        let (input, output, payload_capture) = capture_bodies(&bundle, surface, &inbound, tap);
+        let attribution = std::mem::take(&mut self.attribution);
+        let stream = tap.is_stream();
+        let facts = TraceFacts {
+            request_type: surface.request_type().to_owned(),
+            endpoint: self.route.to_owned(),
+            display_prefix: bundle.display_prefix.clone(),
+            provider: kind,
+            model_provider_id: lane.map(|lane| lane.id.clone()),
+            requested_model: inbound.model,
+            model: dispatch.map(|dispatch| dispatch.model),
+            model_source: inbound.source.map(|source| source.as_str().to_owned()),
+            streaming: inbound.stream,
+            parameters: inbound.parameters,
+            response_id: observed.response_id,
+            response_model: observed.model,
+            finish_reasons: observed.finish_reasons,
+            usage: bill.usage,
+            cost,
+            cost_estimated: bill.certainty == Certainty::Estimated,
+            status: end.word,
+            error_type: end.error_type,
+            error_message: end.message,
+            end_user_id: attribution.end_user.or(inbound.user),
+            conversation_id: attribution.session.or(inbound.session).or_else(|| attribution.thread_id.clone()),
+            thread_id: attribution.thread_id,
+            request_metadata: attribution.metadata,
+            trace_metadata: attribution.trace_metadata,
+            client_name: attribution.client.map(str::to_owned),
+            client_request_id: attribution.client_request_id,
+            labels: bundle.labels.clone(),
+            tracestate: attribution.tracestate,
+            first_byte_us: self.first_byte_us,
+            chunk_count: stream.then_some(observed.events),
+            grace_window: bundle.grace_until.is_some(),
+            payload_capture: payload_capture.to_owned(),
+            attempts: attempts.into_iter().collect(),
+        };
+        Some(TraceRecord {
+            request_id: self.request_id,
+            trace_id: self.trace_id,
+            span_id: self.span_id,
+            parent_span_id: self.parent,
+            organization_id: bundle.organization_id.clone(),
+            project_id: bundle.project_id.clone(),
+            virtual_key_id: bundle.key_id.clone(),
+            started_at: self.at,
+            duration_us,
+            http_status: end.status,
+            error,
+            facts,
+            input,
+            output,
+        })
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        // Nobody finished it: the caller left while it was being worked on.
+        let _ = self.end(&Ending::CallerLeft, None);
+    }
+}
+
+/// The headers of data-plane 19 that tell about a request.
+pub(crate) struct Stamp {
+    request_id: RequestId,
+    trace_id: TraceId,
+    span_id: SpanId,
+    client_request_id: Option<HeaderValue>,
+    version: HeaderValue,
+    /// The provider's type and the model, on a dispatched answer.
+    dispatched: Option<(&'static str, Option<HeaderValue>)>,
+}
+
+impl Stamp {
+    /// Writes the headers that every answer carries, over whatever stands there.
+    pub(crate) fn write(&self, answer: &mut HeaderMap) {
+        let ascii = |bytes: &[u8]| HeaderValue::from_bytes(bytes);
+        if let Ok(id) = ascii(&self.request_id.to_ascii()) {
+            answer.insert(headers::REQUEST_ID, id.clone());
+            answer.insert(headers::GATEWAY_REQUEST_ID, id.clone());
+            match &self.client_request_id {
+                Some(theirs) => {
+                    answer.insert(headers::X_REQUEST_ID, theirs.clone());
+                }
+                None => {
+                    answer.entry(headers::X_REQUEST_ID).or_insert(id);
+                }
+            }
+        }
+        answer.insert(headers::VERSION, self.version.clone());
+        for (name, value) in [
+            (headers::TRACE_ID, ascii(&self.trace_id.to_ascii())),
+            (headers::SPAN_ID, ascii(&self.span_id.to_ascii())),
+            (headers::TRACEPARENT, ascii(&lw_core::trace::traceparent(self.trace_id, self.span_id))),
+        ] {
+            if let Ok(value) = value {
+                answer.insert(name, value);
+            }
+        }
+    }
+
+    /// Writes those that a dispatched answer carries as well.
+    pub(crate) fn write_dispatched(&self, answer: &mut HeaderMap) {
+        let Some((provider, model)) = &self.dispatched else { return };
+        answer.insert(headers::PROVIDER, HeaderValue::from_static(provider));
+        if let Some(model) = model {
+            answer.insert(headers::MODEL, model.clone());
+        }
+        answer.insert(headers::FALLBACK_COUNT, HeaderValue::from_static("0"));
+        answer.insert(headers::CACHE_MODE, HeaderValue::from_static("respect"));
+    }
+}
+
+/// What a request cost, and how sure that is.
+struct Bill {
+    usage: Option<Usage>,
+    cost: NanoUsd,
+    certainty: Certainty,
+}
+
+/// How the end looks to those who read about it.
+struct EndFacts {
+    status: u16,
+    /// `langwatch.status`.
+    word: String,
+    error_type: Option<String>,
+    message: Option<String>,
+    internal: Option<String>,
+    fault: Option<Fault>,
+}
+
+impl EndFacts {
+    fn of(call: &Call, ending: &Ending<'_>) -> Self {
+        let failed = |status, word: &str, fault| Self {
+            status,
+            word: word.to_owned(),
+            error_type: Some(word.to_owned()),
+            message: None,
+            internal: None,
+            fault: Some(fault),
+        };
+        match ending {
+            Ending::Complete => Self {
+                status: call.status,
+                word: "success".to_owned(),
+                error_type: None,
+                message: None,
+                internal: None,
+                fault: None,
+            },
+            Ending::ProviderRefused(name) => Self {
+                word: "provider_error".to_owned(),
+                error_type: Some(name.clone().unwrap_or_else(|| "provider_error".to_owned())),
+                ..failed(call.status, "provider_error", fault_of(call.status))
+            },
+            Ending::Failed(error) => {
+                let row = error.code().row();
+                Self {
+                    message: Some(error.message().to_owned()),
+                    internal: error.internal().map(str::to_owned),
+                    ..failed(row.status, row.name, row.fault)
+                }
+            }
+            Ending::BrokeOff(why) => Self {
+                internal: Some(why.clone()),
+                ..failed(call.status, "upstream_mid_stream_failure", Fault::Provider)
+            },
+            Ending::CallerLeft => failed(499, "client_disconnected", Fault::Customer),
+        }
+    }
+}
+
+/// A provider's 4xx is about the request; everything else is about the provider.
+const fn fault_of(status: u16) -> Fault {
+    if status < 500 { Fault::Customer } else { Fault::Provider }
+}
+
+/// A successful call that produced nothing and cost nothing: coding CLIs probe this way, and counting
+/// tokens is no generation (observability 3).
+fn is_probe(surface: Surface, bill: &Bill, tap: &Tap) -> bool {
+    match surface {
+        Surface::CountTokens => true,
+        Surface::Chat | Surface::Messages => {
+            bill.cost == NanoUsd::ZERO
+                && bill.usage.is_some_and(|usage| usage.completion() == 0)
+                && tap.observed().usage.is_some()
+        }
+        Surface::Responses | Surface::Embeddings => false,
+    }
+}
+
+fn capture_bodies(
+    bundle: &Bundle,
+    surface: Surface,
+    inbound: &Inbound,
+    tap: &mut Tap,
+) -> (Option<Captured>, Option<Captured>, &'static str) {
+    if let Capture::None(why) = bundle.capture {
+        return (None, None, why);
+    }
+    let input = (!inbound.body.is_empty()).then(|| Captured {
+        pieces: vec![inbound.body.clone()],
+        form: surface.request_form(),
+        truncated: false,
+    });
+    let form = tap.form();
+    let (pieces, truncated) = tap.take_held();
+    let output = (!pieces.is_empty()).then_some(Captured { pieces, form, truncated });
+    (input, output, "raw")
+}
+
+fn captured_bytes(trace: &TraceRecord) -> usize {
+    let sides = [&trace.input, &trace.output];
+    sides.into_iter().flatten().flat_map(|side| &side.pieces).map(bytes::Bytes::len).sum()
+}
+
+/// Microseconds since `start`.
+pub(crate) fn micros(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Text bytes that the answer delivered, for an estimate. See [`Tap`].
+trait Delivered {
+    fn delivered_text_bytes(&self) -> u64;
+    fn content_events(&self) -> u64;
+}
+
+impl Delivered for Tap {
+    fn delivered_text_bytes(&self) -> u64 {
+        match self.held_copy() {
+            Some(held) => capture::output_text(self.form(), &held).len() as u64,
+            // Too large or not kept: everything that passed, framing included.
+            None => self.total(),
+        }
+    }
+
+    fn content_events(&self) -> u64 {
+        self.observed().events
+    }
+}

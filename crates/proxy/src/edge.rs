@@ -1,0 +1,231 @@
+//! The HTTP edge: routes, panics, and the headers of every answer. Knows nothing about money or models.
+//!
+//! Start at [`handle`].
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response, Version};
+use hyper::body::Incoming;
+use lw_core::error::{Correlation, Dialect, render};
+use lw_core::{Code, Error};
+use lw_wire::Surface;
+use tokio::time::timeout;
+
+use crate::call::{Call, Ending, Stamp};
+use crate::connection::ConnState;
+use crate::dispatch::{CallerHead, dispatch, refuse};
+use crate::inbound::{Inbound, check_length, read};
+use crate::reply::{Reply, ReplyBody};
+use crate::stages::{Target, authenticate, plan};
+use crate::worker::Worker;
+use crate::{attribution, headers, models, ops};
+
+/// What a path and method ask for.
+enum Route<'a> {
+    Model(Surface),
+    Models(Option<&'a str>),
+    Operational,
+    WrongMethod(&'static str),
+    Unknown,
+}
+
+fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
+    let surface = match path {
+        "/v1/chat/completions" => Some(Surface::Chat),
+        "/v1/messages" => Some(Surface::Messages),
+        "/v1/messages/count_tokens" => Some(Surface::CountTokens),
+        "/v1/responses" => Some(Surface::Responses),
+        "/v1/embeddings" => Some(Surface::Embeddings),
+        _ => None,
+    };
+    if let Some(surface) = surface {
+        return if method == Method::POST { Route::Model(surface) } else { Route::WrongMethod("POST") };
+    }
+    let models = match path.strip_prefix("/v1/models") {
+        Some("" | "/") => Some(None),
+        Some(rest) => rest.strip_prefix('/').map(Some),
+        None => None,
+    };
+    if let Some(wanted) = models {
+        return if method == Method::GET { Route::Models(wanted) } else { Route::WrongMethod("GET") };
+    }
+    match ops::methods(path) {
+        Some(methods) if methods.contains(method) => Route::Operational,
+        Some(_) => Route::WrongMethod("GET, HEAD"),
+        None => Route::Unknown,
+    }
+}
+
+/// Answers one request. Never fails and never panics. The future is boxed, so that an open stream does
+/// not keep the memory of the stages that led to it.
+pub(crate) fn handle(
+    worker: Arc<Worker>,
+    connection: Arc<ConnState>,
+    request: Request<Incoming>,
+) -> BoxFuture<'static, Result<Reply, Infallible>> {
+    async move {
+        connection.arrived();
+        let answered = AssertUnwindSafe(answer(worker, request)).catch_unwind().await;
+        let reply = answered.unwrap_or_else(|_| {
+            tracing::error!("panic_recovered");
+            error_body(&Error::new(Code::InternalError, "the gateway failed"), Dialect::OpenAi)
+        });
+        Ok(reply.map(|body| body.on(connection)))
+    }
+    .boxed()
+}
+
+async fn answer(worker: Arc<Worker>, request: Request<Incoming>) -> Reply {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path();
+    match route(&parts.method, path) {
+        Route::Model(surface) => model_call(worker, surface, parts, body).await,
+        Route::Models(wanted) => {
+            let wanted = wanted.map(str::to_owned);
+            model_list(&worker, &parts.headers, wanted).await
+        }
+        Route::Operational => {
+            let mut reply = ops::answer(&worker.gateway, path);
+            let call = Call::new(worker, "GET", "operational", None, &parts.headers);
+            call.stamp().write(reply.headers_mut());
+            call.forget();
+            reply
+        }
+        Route::WrongMethod(allowed) => {
+            let surface = if path.starts_with("/v1/messages") { Some(Surface::Messages) } else { None };
+            let error = Error::new(
+                Code::MethodNotAllowed,
+                format!("`{path}` takes {allowed}, not {}", parts.method),
+            );
+            let mut call = Call::new(worker, "OTHER", "unmatched", surface, &parts.headers);
+            let mut reply = refuse(&mut call, error);
+            reply.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+            reply
+        }
+        Route::Unknown => {
+            let shown: String = path.chars().take(128).collect();
+            let error = Error::new(Code::NotFound, format!("there is no route `{shown}`"))
+                .tip("The base URL of OpenAI clients ends in /v1, that of Anthropic clients has no path.");
+            let mut call = Call::new(worker, "OTHER", "unmatched", None, &parts.headers);
+            refuse(&mut call, error)
+        }
+    }
+}
+
+async fn model_list(worker: &Arc<Worker>, request: &HeaderMap, wanted: Option<String>) -> Reply {
+    let mut call = Call::new(worker.clone(), "GET", "/v1/models", None, request);
+    let listed = async {
+        let bundle = authenticate(&worker.gateway, request).await?;
+        let reply = models::answer(worker, &bundle, request, wanted.as_deref()).await?;
+        call.bundle = Some(bundle);
+        Ok(reply)
+    }
+    .await;
+    match listed {
+        Ok(mut reply) => {
+            call.status = 200;
+            let _ = call.end(&Ending::Complete, None);
+            call.stamp().write(reply.headers_mut());
+            reply
+        }
+        Err(error) => refuse(&mut call, error),
+    }
+}
+
+async fn model_call(worker: Arc<Worker>, surface: Surface, parts: Parts, body: Incoming) -> Reply {
+    let every = worker.gateway.settings.heartbeat;
+    let mut call =
+        Box::new(Call::new(worker, "POST", surface.path(), Some(surface), &parts.headers));
+    let target = match prepare(&mut call, surface, &parts.headers, body).await {
+        Ok(target) => target,
+        Err(error) => return refuse(&mut call, error),
+    };
+    let streaming = call.inbound.as_ref().is_some_and(|inbound| inbound.stream);
+    let head = CallerHead {
+        query: parts.uri.query().map(str::to_owned),
+        http1: parts.version <= Version::HTTP_11,
+        headers: parts.headers,
+    };
+    match every {
+        Some(every) if !streaming => {
+            let stamp = call.stamp();
+            let mut pending = dispatch(call, target, head).boxed();
+            match timeout(every, &mut pending).await {
+                Ok(reply) => reply,
+                Err(_) => kept_alive(&stamp, ReplyBody::awaited(pending, every)),
+            }
+        }
+        _ => dispatch(call, target, head).await,
+    }
+}
+
+/// The stages before a provider is dialled (data-plane 8).
+async fn prepare(
+    call: &mut Call,
+    surface: Surface,
+    request: &HeaderMap,
+    body: Incoming,
+) -> Result<Target, Error> {
+    let gateway = call.worker.gateway.clone();
+    check_length(request, gateway.settings.max_body_bytes)?;
+    let bundle = authenticate(&gateway, request).await?;
+    call.bundle = Some(bundle.clone());
+    call.attribution = attribution::read(request);
+    let (body, permit) = read(&gateway, request, body).await?;
+    call.inbound = Some(Inbound::new(body, permit));
+    plan(call, &bundle, surface)
+}
+
+/// The head of an answer that is not there yet: a status has to be promised, so a later failure stands
+/// in the body (data-plane 18).
+fn kept_alive(stamp: &Stamp, body: ReplyBody) -> Reply {
+    let mut reply = Response::new(body);
+    let map = reply.headers_mut();
+    map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    map.insert(headers::HEARTBEAT_ACTIVE, HeaderValue::from_static("true"));
+    stamp.write(map);
+    stamp.write_dispatched(map);
+    reply
+}
+
+fn error_body(error: &Error, dialect: Dialect) -> Reply {
+    let body = render(error, dialect, Correlation::default());
+    let mut reply = Response::new(ReplyBody::whole(vec![body.into()]));
+    *reply.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    reply
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_are_exact() {
+        for (method, path, expected) in [
+            (Method::POST, "/v1/chat/completions", "model"),
+            (Method::GET, "/v1/chat/completions", "wrong"),
+            (Method::GET, "/v1/models", "models"),
+            (Method::GET, "/v1/models/openai/gpt-4o", "models"),
+            (Method::GET, "/v1/modelsx", "unknown"),
+            (Method::HEAD, "/", "operational"),
+            (Method::POST, "/health", "wrong"),
+            (Method::POST, "/v1/chat/completions/", "unknown"),
+        ] {
+            let found = match route(&method, path) {
+                Route::Model(_) => "model",
+                Route::Models(_) => "models",
+                Route::Operational => "operational",
+                Route::WrongMethod(_) => "wrong",
+                Route::Unknown => "unknown",
+            };
+            assert_eq!(found, expected, "{method} {path}");
+        }
+    }
+}

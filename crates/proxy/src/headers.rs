@@ -1,0 +1,207 @@
+//! Names of headers, and which of them pass in which direction (data-plane 5, 9, 18, 19; providers 2).
+//!
+//! Upwards an allow list, downwards an allow list too. Credentials of the caller never reach a provider
+//! and a provider never sets a header of ours.
+
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    RETRY_AFTER, USER_AGENT,
+};
+
+use crate::bundle::{Lane, LaneKind};
+
+macro_rules! names {
+    ($($constant:ident = $name:literal;)*) => {
+        $(
+            #[doc = concat!("`", $name, "`")]
+            pub const $constant: HeaderName = HeaderName::from_static($name);
+        )*
+    };
+}
+
+names! {
+    REQUEST_ID = "x-langwatch-request-id";
+    GATEWAY_REQUEST_ID = "x-langwatch-gateway-request-id";
+    X_REQUEST_ID = "x-request-id";
+    UPSTREAM_REQUEST_ID = "x-upstream-request-id";
+    VERSION = "x-langwatch-gateway-version";
+    TRACE_ID = "x-langwatch-trace-id";
+    SPAN_ID = "x-langwatch-span-id";
+    PARENT_SPAN_ID = "x-langwatch-parent-span-id";
+    TRACEPARENT = "traceparent";
+    TRACESTATE = "tracestate";
+    PROVIDER = "x-langwatch-provider";
+    MODEL = "x-langwatch-model";
+    FALLBACK_COUNT = "x-langwatch-fallback-count";
+    CACHE = "x-langwatch-cache";
+    CACHE_MODE = "x-langwatch-cache-mode";
+    HANDLED_ERROR = "x-langwatch-handled-error";
+    HEARTBEAT_ACTIVE = "x-langwatch-heartbeat-active";
+    MODELS_INCOMPLETE = "x-langwatch-models-discovery-incomplete";
+    END_USER_ID = "x-langwatch-end-user-id";
+    LITELLM_END_USER_ID = "x-litellm-end-user-id";
+    METADATA = "x-langwatch-metadata";
+    TRACE_METADATA = "x-langwatch-trace-metadata";
+    THREAD_ID = "x-langwatch-thread-id";
+    CLAUDE_CODE_SESSION_ID = "x-claude-code-session-id";
+    SESSION_AFFINITY = "x-session-affinity";
+    SESSION_ID = "session-id";
+    ANTHROPIC_VERSION = "anthropic-version";
+    ANTHROPIC_BETA = "anthropic-beta";
+    X_API_KEY = "x-api-key";
+    API_KEY = "api-key";
+    X_GOOG_API_KEY = "x-goog-api-key";
+    XI_API_KEY = "xi-api-key";
+    OPENAI_BETA = "openai-beta";
+    OPENAI_ORGANIZATION = "openai-organization";
+    OPENAI_PROJECT = "openai-project";
+    IDEMPOTENCY_KEY = "idempotency-key";
+    SHOULD_RETRY = "x-should-retry";
+    RETRY_AFTER_MS = "retry-after-ms";
+    PROVIDER_REQUEST_ID = "request-id";
+    OPENAI_PROCESSING_MS = "openai-processing-ms";
+}
+
+/// The presented key: the first non-empty one of the headers of data-plane 5.2, trimmed.
+#[must_use]
+pub fn presented_key(headers: &HeaderMap) -> Option<&str> {
+    let text = |name: &HeaderName| {
+        headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim)
+    };
+    let bearer = text(&AUTHORIZATION).and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    });
+    [bearer, text(&X_API_KEY), text(&API_KEY), text(&X_GOOG_API_KEY), text(&XI_API_KEY)]
+        .into_iter()
+        .flatten()
+        .find(|key| !key.is_empty())
+}
+
+/// The head of the request to a provider.
+#[must_use]
+pub fn upstream(caller: &HeaderMap, lane: &Lane, stream: bool, user_agent: &HeaderValue) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(12);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let accept = if stream { "text/event-stream" } else { "application/json" };
+    headers.insert(ACCEPT, HeaderValue::from_static(accept));
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    headers.insert(USER_AGENT, user_agent.clone());
+    let mut pass = |name: HeaderName| {
+        for value in caller.get_all(&name) {
+            headers.append(name.clone(), value.clone());
+        }
+    };
+    pass(IDEMPOTENCY_KEY);
+    match lane.kind {
+        LaneKind::Anthropic => {
+            pass(ANTHROPIC_BETA);
+            pass(ANTHROPIC_VERSION);
+            headers
+                .entry(ANTHROPIC_VERSION)
+                .or_insert_with(|| HeaderValue::from_static("2023-06-01"));
+        }
+        LaneKind::OpenAi | LaneKind::Custom => {
+            pass(OPENAI_BETA);
+            if !lane.sets_openai_account {
+                pass(OPENAI_ORGANIZATION);
+                pass(OPENAI_PROJECT);
+            }
+            // A custom row may speak the Messages API as well.
+            if lane.kind == LaneKind::Custom && caller.contains_key(ANTHROPIC_VERSION) {
+                pass(ANTHROPIC_VERSION);
+                pass(ANTHROPIC_BETA);
+            }
+        }
+    }
+    for (name, value) in &lane.headers {
+        headers.insert(name.clone(), value.clone());
+    }
+    headers
+}
+
+/// Copies the headers of a provider's answer that a caller may see (data-plane 18).
+pub fn downstream(provider: &HeaderMap, answer: &mut HeaderMap, client_names_request: bool) {
+    for (name, value) in provider {
+        let text = name.as_str();
+        let passes = *name == CONTENT_TYPE
+            || *name == RETRY_AFTER
+            || *name == SHOULD_RETRY
+            || *name == RETRY_AFTER_MS
+            || *name == PROVIDER_REQUEST_ID
+            || *name == OPENAI_PROCESSING_MS
+            || text.starts_with("x-ratelimit-")
+            || text.starts_with("anthropic-ratelimit-");
+        if passes {
+            answer.append(name.clone(), value.clone());
+        } else if *name == X_REQUEST_ID {
+            answer.insert(UPSTREAM_REQUEST_ID, value.clone());
+            if !client_names_request {
+                answer.insert(X_REQUEST_ID, value.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (HeaderName::from_static(name), HeaderValue::from_static(value))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_first_header_with_a_key_wins() {
+        for (pairs, expected) in [
+            (vec![("authorization", "Bearer  vk-1 "), ("x-api-key", "vk-2")], Some("vk-1")),
+            (vec![("authorization", "bEARER vk-1")], Some("vk-1")),
+            (vec![("authorization", "Bearer "), ("x-api-key", "vk-2")], Some("vk-2")),
+            (vec![("authorization", "Basic abc"), ("api-key", "vk-3")], Some("vk-3")),
+            (vec![("x-goog-api-key", "vk-4")], Some("vk-4")),
+            (vec![("xi-api-key", " vk-5 ")], Some("vk-5")),
+            (vec![("x-api-key", "  ")], None),
+            (vec![], None),
+        ] {
+            assert_eq!(presented_key(&map(&pairs)), expected, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_provider_sets_no_header_of_ours() {
+        let provider = map(&[
+            ("x-langwatch-handled-error", "forged"),
+            ("x-langwatch-cache", "hit"),
+            ("set-cookie", "a=b"),
+            ("openai-organization", "acme"),
+            ("content-type", "application/json"),
+            ("x-ratelimit-limit-requests", "10"),
+            ("anthropic-ratelimit-requests-limit", "10"),
+            ("x-request-id", "req_provider"),
+            ("request-id", "r2"),
+        ]);
+        let mut answer = HeaderMap::new();
+        downstream(&provider, &mut answer, false);
+        let mut names: Vec<&str> = answer.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            [
+                "anthropic-ratelimit-requests-limit",
+                "content-type",
+                "request-id",
+                "x-ratelimit-limit-requests",
+                "x-request-id",
+                "x-upstream-request-id",
+            ]
+        );
+        let mut answer = HeaderMap::new();
+        downstream(&provider, &mut answer, true);
+        assert!(!answer.contains_key(X_REQUEST_ID) && answer.contains_key(UPSTREAM_REQUEST_ID));
+    }
+}

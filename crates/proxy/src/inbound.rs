@@ -1,0 +1,276 @@
+//! Reading a request: its body, undone compression, and the few fields that decide.
+
+use std::io::Read as _;
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use lw_core::{Code, Error};
+use lw_engine::resolve::ModelSource;
+use lw_wire::envelope::{Envelope, EnvelopeError};
+use std::time::Duration;
+
+use crate::worker::{BytePermit, Gateway};
+
+/// How long a caller may pause in the middle of its body.
+const BODY_PAUSE: Duration = Duration::from_secs(60);
+
+/// A request body and what was read from it, kept for the record.
+#[derive(Debug, Default)]
+pub(crate) struct Inbound {
+    /// The body, compression undone.
+    pub(crate) body: Bytes,
+    /// The model as sent.
+    pub(crate) model: Option<String>,
+    /// How the name was read.
+    pub(crate) source: Option<ModelSource>,
+    /// `stream: true`.
+    pub(crate) stream: bool,
+    /// `user`, cleaned.
+    pub(crate) user: Option<String>,
+    /// The session that the body names.
+    pub(crate) session: Option<String>,
+    /// Sampling parameters.
+    pub(crate) parameters: Vec<(String, String)>,
+    /// The body's share of the bytes in flight.
+    #[expect(dead_code, reason = "held for its drop")]
+    permit: Option<BytePermit>,
+}
+
+impl Inbound {
+    /// Keeps what the record shows of an envelope.
+    pub(crate) fn new(body: Bytes, permit: BytePermit) -> Self {
+        Self { body, permit: Some(permit), ..Self::default() }
+    }
+
+    /// Notes what the envelope says.
+    pub(crate) fn note(&mut self, envelope: &Envelope<'_>) {
+        self.model = envelope.model.as_ref().map(|(model, _)| model.clone().into_owned());
+        self.stream = envelope.stream;
+        self.user = envelope.user.as_deref().and_then(crate::attribution::clean_user);
+        self.session.clone_from(&envelope.session);
+        self.parameters = envelope
+            .parameters
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+    }
+}
+
+/// Refuses a declared length over the cap, before anything else is looked at (data-plane 4.1).
+pub(crate) fn check_length(headers: &HeaderMap, most: usize) -> Result<(), Error> {
+    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > most as u64) { Err(too_large(most)) } else { Ok(()) }
+}
+
+fn too_large(most: usize) -> Error {
+    Error::new(Code::PayloadTooLarge, format!("the request body is larger than {most} bytes"))
+        .with("limit_bytes", most)
+}
+
+fn crowded() -> Error {
+    Error::new(Code::Overloaded, "the gateway holds as many request bytes as it may; try again")
+        .retry_after(1)
+}
+
+/// Reads the body and undoes its compression.
+pub(crate) async fn read(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    incoming: Incoming,
+) -> Result<(Bytes, BytePermit), Error> {
+    let most = gateway.settings.max_body_bytes;
+    let encodings = encodings(headers)?;
+    let (body, mut permit) = collect(gateway, incoming, most).await?;
+    if encodings.is_empty() {
+        return Ok((body, permit));
+    }
+    // Inflating may take milliseconds: not on a data thread.
+    let inflating = tokio::task::spawn_blocking(move || inflate(body, &encodings, most));
+    let inflated = inflating
+        .await
+        .map_err(|error| Error::new(Code::InternalError, "the body could not be read").because(error))??;
+    if !permit.grow(inflated.len()) {
+        return Err(crowded());
+    }
+    Ok((inflated, permit))
+}
+
+async fn collect(
+    gateway: &Gateway,
+    mut incoming: Incoming,
+    most: usize,
+) -> Result<(Bytes, BytePermit), Error> {
+    let declared = incoming.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+    let mut permit = gateway.bytes.take(declared.unwrap_or(0)).ok_or_else(crowded)?;
+    let mut first = Bytes::new();
+    let mut rest: Option<BytesMut> = None;
+    let mut length = 0_usize;
+    loop {
+        let frame = match tokio::time::timeout(BODY_PAUSE, incoming.frame()).await {
+            Ok(Some(Ok(frame))) => frame,
+            Ok(Some(Err(error))) => {
+                return Err(Error::new(Code::BadRequest, "the request body broke off").because(error));
+            }
+            Ok(None) => break,
+            Err(_) => {
+                let seconds = BODY_PAUSE.as_secs();
+                return Err(Error::new(
+                    Code::BadRequest,
+                    format!("no more of the request body came for {seconds} s"),
+                ));
+            }
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len();
+        if length > most {
+            return Err(too_large(most));
+        }
+        if declared.is_none() && !permit.grow(data.len()) {
+            return Err(crowded());
+        }
+        // Most bodies come in one piece and are kept as it is.
+        match &mut rest {
+            None if first.is_empty() => first = data,
+            None => {
+                let mut whole = BytesMut::with_capacity(declared.unwrap_or(0).max(length * 2));
+                whole.extend_from_slice(&first);
+                whole.extend_from_slice(&data);
+                rest = Some(whole);
+            }
+            Some(whole) => whole.extend_from_slice(&data),
+        }
+        if incoming.is_end_stream() {
+            break;
+        }
+    }
+    Ok((rest.map_or(first, BytesMut::freeze), permit))
+}
+
+/// A content coding that can be undone (data-plane 4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    Gzip,
+    Deflate,
+    Brotli,
+    Zstd,
+}
+
+/// The codings in the order in which they were applied.
+fn encodings(headers: &HeaderMap) -> Result<Vec<Encoding>, Error> {
+    let mut found = Vec::new();
+    for value in headers.get_all(CONTENT_ENCODING) {
+        let text = value.to_str().unwrap_or("?");
+        for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            found.push(match name.to_ascii_lowercase().as_str() {
+                "identity" => continue,
+                "gzip" | "x-gzip" => Encoding::Gzip,
+                "deflate" => Encoding::Deflate,
+                "br" => Encoding::Brotli,
+                "zstd" => Encoding::Zstd,
+                _ => {
+                    return Err(Error::new(
+                        Code::BadRequest,
+                        format!("the content encoding `{name}` is not supported"),
+                    )
+                    .at("Content-Encoding")
+                    .tip("Use gzip, deflate, br, zstd or none."));
+                }
+            });
+        }
+    }
+    if found.len() > 4 {
+        return Err(Error::new(Code::BadRequest, "the body is encoded more than four times"));
+    }
+    Ok(found)
+}
+
+fn inflate(body: Bytes, encodings: &[Encoding], most: usize) -> Result<Bytes, Error> {
+    let mut body = body;
+    for encoding in encodings.iter().rev() {
+        let limit = most as u64 + 1;
+        let mut out = Vec::new();
+        let read = match encoding {
+            Encoding::Gzip => {
+                flate2::read::MultiGzDecoder::new(&body[..]).take(limit).read_to_end(&mut out)
+            }
+            Encoding::Deflate => flate2::read::ZlibDecoder::new(&body[..]).take(limit).read_to_end(&mut out),
+            Encoding::Brotli => {
+                brotli_decompressor::Decompressor::new(&body[..], 4_096).take(limit).read_to_end(&mut out)
+            }
+            Encoding::Zstd => ruzstd::decoding::StreamingDecoder::new(&body[..])
+                .map_err(std::io::Error::other)
+                .and_then(|decoder| decoder.take(limit).read_to_end(&mut out)),
+        };
+        read.map_err(|error| {
+            Error::new(Code::BadRequest, "the compressed request body is damaged").because(error)
+        })?;
+        if out.len() > most {
+            return Err(too_large(most));
+        }
+        body = out.into();
+    }
+    Ok(body)
+}
+
+/// Turns an unreadable body into the caller's error.
+pub(crate) fn unreadable(error: &EnvelopeError) -> Error {
+    let answer = Error::new(Code::BadRequest, error.to_string());
+    match error {
+        EnvelopeError::NotAnObject(_) => answer,
+        EnvelopeError::Duplicate(key) => answer.at(*key),
+        EnvelopeError::ModelNotText => answer.at("model"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+    use std::io::Write as _;
+
+    fn gzip(data: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(data).expect("memory");
+        encoder.finish().expect("memory")
+    }
+
+    fn zlib(data: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(data).expect("memory");
+        encoder.finish().expect("memory")
+    }
+
+    #[test]
+    fn codings_are_undone_in_reverse_order() {
+        let mut headers = HeaderMap::new();
+        headers.append(CONTENT_ENCODING, HeaderValue::from_static("deflate, X-GZip"));
+        headers.append(CONTENT_ENCODING, HeaderValue::from_static("identity"));
+        let found = encodings(&headers).expect("known codings");
+        assert_eq!(found, [Encoding::Deflate, Encoding::Gzip]);
+        let body = gzip(&zlib(b"hello"));
+        assert_eq!(inflate(body.into(), &found, 100).expect("a body"), "hello");
+        let zstd = ruzstd::encoding::compress_to_vec(&b"hello"[..], ruzstd::encoding::CompressionLevel::Fastest);
+        assert_eq!(inflate(zstd.into(), &[Encoding::Zstd], 100).expect("a body"), "hello");
+    }
+
+    #[test]
+    fn damage_and_bombs_are_refused() {
+        for encoding in [Encoding::Gzip, Encoding::Deflate, Encoding::Brotli, Encoding::Zstd] {
+            let error = inflate(Bytes::from_static(b"\xff\xfe\xfdnonsense"), &[encoding], 100);
+            assert_eq!(error.expect_err("damage").code(), Code::BadRequest, "{encoding:?}");
+        }
+        let mut cut = gzip(&[b'x'; 1000]);
+        cut.truncate(cut.len() - 9);
+        assert!(inflate(cut.into(), &[Encoding::Gzip], 10_000).is_err());
+        let bomb = gzip(&vec![0; 1_000_000]);
+        let error = inflate(bomb.into(), &[Encoding::Gzip], 1_000).expect_err("a bomb");
+        assert_eq!(error.code(), Code::PayloadTooLarge);
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("lzma"));
+        assert!(encodings(&headers).expect_err("unknown").message().contains("lzma"));
+    }
+}

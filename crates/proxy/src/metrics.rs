@@ -1,0 +1,236 @@
+//! Counters of the data plane in Prometheus text format (observability 10).
+//!
+//! Requests are counted by the record writer, off the data threads; the data threads touch a few atomic
+//! gauges only. Labels come from closed sets: a model name is folded onto the first hundred distinct
+//! ones or `other`. Must never use an id of a person, a key or anything of a header as a label.
+
+use std::collections::HashSet;
+use std::sync::atomic::AtomicI64;
+
+use parking_lot::Mutex;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::record::Access;
+
+/// Buckets of all duration histograms, seconds (observability 10).
+const BUCKETS: [f64; 14] =
+    [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+/// Distinct model labels before they fold onto `other`.
+const MODEL_LABELS: usize = 100;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RequestLabels {
+    route: &'static str,
+    status: u16,
+    provider: &'static str,
+    model: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DurationLabels {
+    route: &'static str,
+    provider: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ProviderLabels {
+    provider: &'static str,
+    model: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StreamLabels {
+    provider: &'static str,
+}
+
+/// Values that live elsewhere and are read when somebody scrapes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sampled {
+    /// Keys held in memory.
+    pub key_cache_size: u64,
+    /// Bytes of spend records that are not in the ledger yet.
+    pub spool_bytes: u64,
+    /// Spend records written.
+    pub spool_appended: u64,
+    /// Seconds that the oldest of them has waited.
+    pub spool_lag_seconds: u64,
+    /// Requests whose outcome reached the ledger.
+    pub folded: u64,
+    /// Finished requests that are not stored as traces yet.
+    pub trace_queue_depth: u64,
+    /// Traces stored.
+    pub traces_stored: u64,
+    /// Traces lost.
+    pub traces_dropped: u64,
+}
+
+/// The registry and its handles.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    durations: Family<DurationLabels, Histogram>,
+    provider_durations: Family<ProviderLabels, Histogram>,
+    first_chunk: Family<StreamLabels, Histogram>,
+    usage_missing: Family<ProviderLabels, Counter>,
+    models: Mutex<HashSet<String>>,
+    /// Requests being handled.
+    pub in_flight: Gauge,
+    /// Streams being relayed.
+    pub streaming: Gauge,
+    /// 1 after the signal to stop.
+    pub draining: Gauge,
+    /// Lookups of keys.
+    pub key_lookups: Counter,
+    /// Lookups answered from memory.
+    pub key_hits: Counter,
+    /// Bytes of bodies held right now.
+    pub bytes_in_flight: Gauge<i64, AtomicI64>,
+}
+
+fn histogram() -> Histogram {
+    Histogram::new(BUCKETS)
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::default(),
+            requests: Family::default(),
+            durations: Family::new_with_constructor(histogram),
+            provider_durations: Family::new_with_constructor(histogram),
+            first_chunk: Family::new_with_constructor(histogram),
+            usage_missing: Family::default(),
+            models: Mutex::default(),
+            in_flight: Gauge::default(),
+            streaming: Gauge::default(),
+            draining: Gauge::default(),
+            key_lookups: Counter::default(),
+            key_hits: Counter::default(),
+            bytes_in_flight: Gauge::default(),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("gateway_http_requests", "Requests served", self.requests.clone());
+        registry.register(
+            "gateway_http_request_duration_seconds",
+            "Arrival to last byte",
+            self.durations.clone(),
+        );
+        registry.register(
+            "gateway_provider_duration_seconds",
+            "One observation per attempt",
+            self.provider_durations.clone(),
+        );
+        registry.register(
+            "gateway_stream_first_chunk_seconds",
+            "Time to the first byte of a stream",
+            self.first_chunk.clone(),
+        );
+        registry.register(
+            "gateway_streaming_usage_missing",
+            "Streams that ended without usage",
+            self.usage_missing.clone(),
+        );
+        registry.register("gateway_in_flight_requests", "Being handled", self.in_flight.clone());
+        registry.register("gateway_streaming_active", "Open streams", self.streaming.clone());
+        registry.register("gateway_draining", "1 after the signal to stop", self.draining.clone());
+        registry.register("gateway_auth_cache_lookups", "Key lookups", self.key_lookups.clone());
+        registry.register(
+            "gateway_auth_cache_hits",
+            "Key lookups answered from memory",
+            self.key_hits.clone(),
+        );
+        registry.register(
+            "gateway_bytes_in_flight",
+            "Bytes of bodies held right now",
+            self.bytes_in_flight.clone(),
+        );
+    }
+
+    /// Counts a finished request.
+    pub fn finished(&self, access: &Access) {
+        let provider = access.provider.unwrap_or("unknown");
+        let model = self.model_label(access.model.as_deref());
+        #[expect(clippy::cast_precision_loss, reason = "histograms are floats")]
+        let seconds = |micros: u64| micros as f64 / 1e6;
+        let labels = RequestLabels {
+            route: access.route,
+            status: access.status,
+            provider,
+            model: model.clone(),
+        };
+        self.requests.get_or_create(&labels).inc();
+        let labels = DurationLabels { route: access.route, provider };
+        self.durations.get_or_create(&labels).observe(seconds(access.duration_us));
+        let labels = ProviderLabels { provider, model };
+        if let Some(micros) = access.provider_us {
+            self.provider_durations.get_or_create(&labels).observe(seconds(micros));
+        }
+        if access.usage_missing {
+            self.usage_missing.get_or_create(&labels).inc();
+        }
+        if let Some(micros) = access.first_chunk_us {
+            self.first_chunk.get_or_create(&StreamLabels { provider }).observe(seconds(micros));
+        }
+    }
+
+    fn model_label(&self, model: Option<&str>) -> String {
+        let Some(model) = model else { return "unknown".to_owned() };
+        let mut models = self.models.lock();
+        if models.contains(model) {
+            return model.to_owned();
+        }
+        if models.len() < MODEL_LABELS && model.len() <= 128 {
+            models.insert(model.to_owned());
+            return model.to_owned();
+        }
+        "other".to_owned()
+    }
+
+    /// The exposition.
+    #[must_use]
+    pub fn render(&self, sampled: Sampled) -> String {
+        let mut text = String::new();
+        // Writing into a `String` does not fail.
+        let _ = encode(&mut text, &self.registry);
+        let body = text.strip_suffix("# EOF\n").unwrap_or(&text).len();
+        text.truncate(body);
+        let Sampled {
+            key_cache_size,
+            spool_bytes,
+            spool_appended,
+            spool_lag_seconds,
+            folded,
+            trace_queue_depth,
+            traces_stored,
+            traces_dropped,
+        } = sampled;
+        for (name, kind, help, value) in [
+            ("gateway_auth_cache_size", "gauge", "Keys held in memory", key_cache_size),
+            ("gateway_spend_spool_bytes", "gauge", "Spend records not in the ledger yet", spool_bytes),
+            ("gateway_spend_spool_appended_total", "counter", "Spend records written", spool_appended),
+            ("gateway_spend_spool_dropped_total", "counter", "Spend records lost; stays 0", 0),
+            ("gateway_spend_drain_lag_seconds", "gauge", "Age of the oldest of them", spool_lag_seconds),
+            ("gateway_spend_records_folded_total", "counter", "Requests settled in the ledger", folded),
+            ("gateway_trace_queue_depth", "gauge", "Finished requests not stored yet", trace_queue_depth),
+            ("gateway_traces_stored_total", "counter", "Traces stored", traces_stored),
+            ("gateway_customer_trace_spans_dropped_total", "counter", "Traces lost", traces_dropped),
+        ] {
+            text.push_str(&format!("# HELP {name} {help}.\n# TYPE {name} {kind}\n{name} {value}\n"));
+        }
+        text
+    }
+}

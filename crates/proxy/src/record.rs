@@ -1,0 +1,336 @@
+//! Finished requests on their way out of the data threads: to the trace store, the metrics and the log.
+//!
+//! Each data thread puts what it finished into a bounded box of its own; one writer thread empties the
+//! boxes every [`TICK`], so a request pays for one push and no wake-up. Telemetry fails open: a box that
+//! is full drops the record and counts it. Money does not come this way (see the spool).
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use lw_core::{Fault, RequestId, UnixMicros, VirtualKeyId};
+use lw_store::trace::{BodyForm, Captured, TraceRecord, TraceStore};
+use lw_wire::capture;
+use parking_lot::{Condvar, Mutex};
+use serde::Serialize;
+
+use crate::metrics::Metrics;
+
+/// How often the boxes are emptied.
+pub const TICK: Duration = Duration::from_millis(100);
+/// Records that one data thread may have waiting.
+const BOX_RECORDS: usize = 16_384;
+/// The most bytes of one side of a body that the trace keeps (observability 7).
+const SIDE_BYTES: usize = 32 * 1024;
+/// A key's last use is noted at most this often.
+const NOTE_EVERY_SECONDS: i64 = 60;
+/// Keys whose last note is remembered; beyond it the memory starts afresh.
+const NOTED_KEYS: usize = 50_000;
+
+/// One request as the access log shows it (observability 12).
+#[derive(Debug, Serialize)]
+pub struct Access {
+    /// The request.
+    pub request_id: RequestId,
+    /// When it arrived.
+    #[serde(skip)]
+    pub at: UnixMicros,
+    /// `GET`, `POST`.
+    pub method: &'static str,
+    /// The route pattern, or `unmatched`.
+    pub route: &'static str,
+    /// The status that the caller saw; 499 when the caller left before one.
+    pub status: u16,
+    /// Bytes of the answer's body.
+    pub bytes: u64,
+    /// Arrival to last byte.
+    #[serde(skip)]
+    pub duration_us: u64,
+    /// Our error code, or the provider's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<String>,
+    /// The log's own text of the failure. Never shown to a caller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Whose fault it is.
+    #[serde(skip)]
+    pub fault: Option<Fault>,
+    /// The provider's type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<&'static str>,
+    /// The model as dispatched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vk_id: Option<VirtualKeyId>,
+    /// Microseconds that the provider took, summed over attempts.
+    #[serde(skip)]
+    pub provider_us: Option<u64>,
+    /// Microseconds to the first byte of a stream.
+    #[serde(skip)]
+    pub first_chunk_us: Option<u64>,
+    /// Whether a stream ended without usage.
+    #[serde(skip)]
+    pub usage_missing: bool,
+}
+
+/// What a data thread hands over at the end of a request.
+#[derive(Debug)]
+pub struct Finished {
+    /// For the log and the metrics.
+    pub access: Access,
+    /// For the trace store; `None` for a request without a tenant.
+    pub trace: Option<TraceRecord>,
+    /// Bytes of captured bodies, counted against the process-wide cap.
+    pub captured: usize,
+}
+
+/// A data thread's box.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    waiting: Mutex<Vec<Finished>>,
+}
+
+/// What the data threads and the writer share.
+#[derive(Debug)]
+pub struct Records {
+    outboxes: Vec<Arc<Outbox>>,
+    captured: AtomicUsize,
+    captured_max: usize,
+    depth: AtomicUsize,
+    dropped: AtomicU64,
+    stored: AtomicU64,
+    stopping: AtomicBool,
+    wake: (Mutex<()>, Condvar),
+}
+
+impl Records {
+    /// Boxes for `threads` data threads and at most `captured_max` bytes of captured bodies in them.
+    #[must_use]
+    pub fn new(threads: usize, captured_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            outboxes: (0..threads).map(|_| Arc::default()).collect(),
+            captured: AtomicUsize::new(0),
+            captured_max,
+            depth: AtomicUsize::new(0),
+            dropped: AtomicU64::new(0),
+            stored: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+            wake: Default::default(),
+        })
+    }
+
+    /// Hands a finished request over. Never waits.
+    pub fn put(&self, thread: usize, mut finished: Finished) {
+        let Some(outbox) = self.outboxes.get(thread) else { return };
+        if finished.captured > 0
+            && self.captured.fetch_add(finished.captured, Ordering::Relaxed) + finished.captured
+                > self.captured_max
+        {
+            // The record stays, its bodies go: the cap is for the process.
+            self.captured.fetch_sub(finished.captured, Ordering::Relaxed);
+            finished.captured = 0;
+            if let Some(trace) = &mut finished.trace {
+                trace.input = None;
+                trace.output = None;
+                trace.facts.payload_capture = "dropped_at_capacity".into();
+            }
+        }
+        let mut waiting = outbox.waiting.lock();
+        if waiting.len() >= BOX_RECORDS {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            self.captured.fetch_sub(finished.captured, Ordering::Relaxed);
+            return;
+        }
+        waiting.push(finished);
+        self.depth.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Records that are not stored yet.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.depth.load(Ordering::Relaxed)
+    }
+
+    /// Records that were dropped because a box was full or the store refused them.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Traces that were stored.
+    #[must_use]
+    pub fn stored(&self) -> u64 {
+        self.stored.load(Ordering::Relaxed)
+    }
+
+    /// Lets the writer empty the boxes once more and end.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.wake.1.notify_all();
+    }
+}
+
+/// Notes that keys were used; called off the data threads.
+pub type OnUsed = Box<dyn Fn(&[(VirtualKeyId, UnixMicros)]) + Send>;
+
+/// The thread that empties the boxes.
+pub struct Writer {
+    /// The boxes.
+    pub records: Arc<Records>,
+    /// Where traces go.
+    pub traces: Arc<dyn TraceStore>,
+    /// Counted here, off the data threads.
+    pub metrics: Arc<Metrics>,
+    /// Where uses of keys are noted.
+    pub on_used: OnUsed,
+    /// Whether successful requests are logged.
+    pub access_log: bool,
+    /// The product's version, for the log.
+    pub version: String,
+}
+
+impl Writer {
+    /// Runs until [`Records::stop`] and the boxes are empty.
+    pub fn run(self) {
+        let mut noted: HashMap<VirtualKeyId, i64> = HashMap::new();
+        let mut failures = 0_u32;
+        let mut backlog: Vec<TraceRecord> = Vec::new();
+        loop {
+            let stopping = self.records.stopping.load(Ordering::SeqCst);
+            for outbox in &self.records.outboxes {
+                let batch = std::mem::take(&mut *outbox.waiting.lock());
+                self.take(batch, &mut backlog, &mut noted);
+            }
+            if !backlog.is_empty() {
+                match self.traces.append(&backlog) {
+                    Ok(()) => {
+                        self.records.stored.fetch_add(backlog.len() as u64, Ordering::Relaxed);
+                        self.records.depth.fetch_sub(backlog.len(), Ordering::Relaxed);
+                        backlog.clear();
+                        failures = 0;
+                    }
+                    Err(error) => {
+                        failures += 1;
+                        if failures.is_power_of_two() {
+                            tracing::warn!(%error, failures, "traces could not be stored");
+                        }
+                        if backlog.len() > BOX_RECORDS || stopping {
+                            let lost = backlog.len();
+                            self.records.dropped.fetch_add(lost as u64, Ordering::Relaxed);
+                            self.records.depth.fetch_sub(lost, Ordering::Relaxed);
+                            backlog.clear();
+                        }
+                    }
+                }
+            }
+            if stopping && self.records.depth() == 0 {
+                return;
+            }
+            let mut guard = self.records.wake.0.lock();
+            if !self.records.stopping.load(Ordering::SeqCst) {
+                self.records.wake.1.wait_for(&mut guard, TICK);
+            }
+        }
+    }
+
+    fn take(
+        &self,
+        batch: Vec<Finished>,
+        backlog: &mut Vec<TraceRecord>,
+        noted: &mut HashMap<VirtualKeyId, i64>,
+    ) {
+        let mut lines = Vec::new();
+        let mut used = Vec::new();
+        for Finished { access, trace, captured } in batch {
+            self.metrics.finished(&access);
+            self.log(&access, &mut lines);
+            self.records.captured.fetch_sub(captured, Ordering::Relaxed);
+            let Some(mut trace) = trace else {
+                self.records.depth.fetch_sub(1, Ordering::Relaxed);
+                continue;
+            };
+            if trace.facts.provider.is_some() {
+                let last = noted.get(&trace.virtual_key_id).copied().unwrap_or_default();
+                if trace.started_at.seconds() - last >= NOTE_EVERY_SECONDS {
+                    if noted.len() >= NOTED_KEYS {
+                        noted.clear();
+                    }
+                    noted.insert(trace.virtual_key_id.clone(), trace.started_at.seconds());
+                    used.push((trace.virtual_key_id.clone(), trace.started_at));
+                }
+            }
+            trace.input = trace.input.map(bounded);
+            trace.output = trace.output.map(bounded);
+            backlog.push(trace);
+        }
+        if !lines.is_empty() {
+            // A log that cannot be written must not stop the writer.
+            let _ = std::io::stdout().lock().write_all(&lines);
+        }
+        if !used.is_empty() {
+            (self.on_used)(&used);
+        }
+    }
+
+    fn log(&self, access: &Access, lines: &mut Vec<u8>) {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            time: String,
+            level: &'static str,
+            msg: &'static str,
+            service: &'static str,
+            version: &'a str,
+            #[serde(flatten)]
+            access: &'a Access,
+            duration_ms: f64,
+        }
+        let level = match access.fault {
+            Some(Fault::Platform) => "error",
+            Some(Fault::Provider) => "warn",
+            Some(Fault::Customer) | None => "info",
+        };
+        if level == "info" && !self.access_log {
+            return;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a duration for people")]
+        let duration_ms = access.duration_us as f64 / 1_000.0;
+        let line = Line {
+            time: access.at.to_rfc3339(),
+            level,
+            msg: "request_completed",
+            service: "langwatch-gateway",
+            version: &self.version,
+            access,
+            duration_ms,
+        };
+        if serde_json::to_writer(&mut *lines, &line).is_ok() {
+            lines.push(b'\n');
+        }
+    }
+}
+
+/// Cuts one side of a body to what the trace keeps.
+fn bounded(captured: Captured) -> Captured {
+    let total: usize = captured.pieces.iter().map(bytes::Bytes::len).sum();
+    if total <= SIDE_BYTES || captured.form == BodyForm::Opaque && total <= 2 * SIDE_BYTES {
+        return captured;
+    }
+    let whole;
+    let bytes: &[u8] = match captured.pieces.as_slice() {
+        [one] => one,
+        many => {
+            whole = many.concat();
+            &whole
+        }
+    };
+    let cut = capture::cut(captured.form, bytes, SIDE_BYTES);
+    Captured {
+        pieces: vec![cut.bytes.into()],
+        form: cut.form,
+        truncated: captured.truncated || cut.truncated,
+    }
+}

@@ -1,0 +1,252 @@
+//! Passes a provider's answer on, frame by frame, while a tap looks at the same bytes.
+//!
+//! Bytes are never changed, delayed or merged. The outcome is recorded before the last bytes leave: when
+//! the body's end is known, when the stream calls itself complete, or when it breaks. Dropping a relay
+//! ends the request as one whose caller left, and closes the provider's connection.
+//!
+//! Start at [`Relay::poll`].
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame};
+use lw_core::BodyForm;
+use lw_upstream::UpstreamBody;
+use lw_wire::tap::Tap;
+use tokio::time::{Instant, Sleep};
+
+use crate::call::{Call, Ending, micros};
+use crate::worker::BytePermit;
+
+/// An answer on its way.
+pub(crate) struct Relay {
+    call: Box<Call>,
+    upstream: UpstreamBody,
+    /// Frames that were read before the head went out.
+    early: std::collections::VecDeque<Bytes>,
+    tap: Tap,
+    /// Held bytes, counted against the process.
+    permit: Option<BytePermit>,
+    clock: IdleClock,
+    state: State,
+    /// The last two bytes that went out, to know whether an event is open.
+    tail: [u8; 2],
+}
+
+enum State {
+    Passing,
+    /// One last piece of ours, then the end.
+    Closing(Bytes),
+    /// The bytes cannot be completed: the connection must break, so that the caller sees it.
+    Broken,
+    Over,
+}
+
+/// The limits between frames and in total, on one timer that is set anew only when it fires.
+struct IdleClock {
+    idle: Duration,
+    last: Instant,
+    total: Option<Instant>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl IdleClock {
+    fn deadline(&self) -> Instant {
+        let idle = self.last + self.idle;
+        self.total.map_or(idle, |total| total.min(idle))
+    }
+
+    /// Ready when a limit passed.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<&'static str> {
+        let deadline = self.deadline();
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        while sleep.as_mut().poll(cx).is_ready() {
+            if deadline <= Instant::now() {
+                let total = self.total.is_some_and(|total| total <= deadline);
+                return Poll::Ready(if total { "the call took too long" } else { "the provider fell silent" });
+            }
+            sleep.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}
+
+impl Relay {
+    pub(crate) fn new(
+        call: Box<Call>,
+        upstream: UpstreamBody,
+        early: Vec<Bytes>,
+        tap: Tap,
+    ) -> Self {
+        let limits = call.worker.gateway.settings.timeouts;
+        let total = (!limits.total.is_zero()).then(|| call.start + limits.total);
+        if tap.is_stream() {
+            call.worker.gateway.metrics.streaming.inc();
+        }
+        let permit = call.worker.gateway.bytes.take(0);
+        Self {
+            call,
+            upstream,
+            early: early.into(),
+            tap,
+            permit,
+            clock: IdleClock { idle: limits.idle, last: Instant::now(), total, sleep: None },
+            state: State::Passing,
+            tail: *b"\n\n",
+        }
+    }
+
+    /// Whether nothing more will come.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+
+    /// The length, when the provider told it. A stream may get a last word of ours, so it has none.
+    pub(crate) fn length(&self) -> Option<u64> {
+        if self.tap.is_stream() {
+            return None;
+        }
+        let early: u64 = self.early.iter().map(|piece| piece.len() as u64).sum();
+        self.upstream.size_hint().exact().map(|rest| rest + early)
+    }
+
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        loop {
+            match std::mem::replace(&mut self.state, State::Over) {
+                State::Over => return Poll::Ready(None),
+                State::Broken => return Poll::Ready(Some(Err(std::io::ErrorKind::BrokenPipe.into()))),
+                State::Closing(piece) => return Poll::Ready(Some(Ok(Frame::data(piece)))),
+                State::Passing => self.state = State::Passing,
+            }
+            if let Some(piece) = self.early.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::data(self.pass(piece)))));
+            }
+            match Pin::new(&mut self.upstream).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(piece) = frame.into_data() {
+                        return Poll::Ready(Some(Ok(Frame::data(self.pass(piece)))));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => self.broke(&error.to_string()),
+                Poll::Ready(None) => self.ended(),
+                Poll::Pending => match self.clock.poll(cx) {
+                    Poll::Ready(why) => self.broke(why),
+                    Poll::Pending => return Poll::Pending,
+                },
+            }
+        }
+    }
+
+    /// One piece on its way out.
+    fn pass(&mut self, piece: Bytes) -> Bytes {
+        self.clock.last = Instant::now();
+        if self.call.first_byte_us.is_none() {
+            self.call.first_byte_us = Some(micros(self.call.start));
+        }
+        self.call.bytes_out += piece.len() as u64;
+        if let [.., a, b] = *piece {
+            self.tail = [a, b];
+        } else if let [b] = *piece {
+            self.tail = [self.tail[1], b];
+        }
+        let held = self.tap.held_bytes();
+        self.tap.push(&piece);
+        let more = self.tap.held_bytes() - held;
+        if more > 0 && !self.permit.as_mut().is_some_and(|permit| permit.grow(more)) {
+            self.tap.hold_no_more();
+        }
+        let last = self.early.is_empty() && self.upstream.is_end_stream() && !self.tap.is_stream();
+        if last || self.tap.observed().complete {
+            self.settle();
+        }
+        piece
+    }
+
+    /// The answer is complete as far as money goes: the bytes in hand are the last that matter.
+    fn settle(&mut self) {
+        let ending = match self.tap.observed().stream_error.clone() {
+            Some(error) => Ending::BrokeOff(error),
+            None => Ending::Complete,
+        };
+        let _ = self.call.end(&ending, Some(&mut self.tap));
+    }
+
+    /// The provider ended the body.
+    fn ended(&mut self) {
+        let observed = self.tap.observed();
+        if !self.tap.is_stream() || observed.complete || observed.stream_error.is_some() {
+            self.settle();
+            self.state = State::Over;
+            return;
+        }
+        let finished = observed.usage.is_some() || !observed.finish_reasons.is_empty();
+        if self.tap.form() == BodyForm::ChatStream && finished {
+            // Some servers leave the end marker out; clients wait for it (data-plane 17.2).
+            self.settle();
+            let mark = if &self.tail == b"\n\n" { "data: [DONE]\n\n" } else { "\n\ndata: [DONE]\n\n" };
+            self.state = State::Closing(Bytes::from_static(mark.as_bytes()));
+            return;
+        }
+        self.broke("the stream ended early");
+    }
+
+    /// The provider broke off: a last event in the caller's dialect, or a broken connection where there
+    /// is no place for one.
+    fn broke(&mut self, why: &str) {
+        let over = self.tap.observed().complete;
+        let chunk = self.tap.observed().events;
+        let _ = self.call.end(&Ending::BrokeOff(why.to_owned()), Some(&mut self.tap));
+        self.state = if over {
+            State::Over
+        } else if self.tap.is_stream() {
+            let open = if &self.tail == b"\n\n" { "" } else { "\n\n" };
+            State::Closing(format!("{open}{}", failure_frame(self.tap.form(), chunk)).into())
+        } else {
+            State::Broken
+        };
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if self.tap.is_stream() {
+            self.call.worker.gateway.metrics.streaming.dec();
+        }
+        let _ = self.call.end(&Ending::CallerLeft, Some(&mut self.tap));
+    }
+}
+
+/// The terminal frame of data-plane 17.4. The order of the keys and the `null` are part of it.
+fn failure_frame(form: BodyForm, chunk: u64) -> String {
+    let message = format!("the provider's stream failed after chunk {chunk}");
+    let (outer, kind) = match form {
+        BodyForm::MessagesStream => (r#""type":"error","#, "api_error"),
+        BodyForm::ResponsesStream => (r#""type":"error","#, "provider_error"),
+        _ => ("", "provider_error"),
+    };
+    format!(
+        "event: error\ndata: {{{outer}\"error\":{{\"type\":\"{kind}\",\
+         \"code\":\"upstream_mid_stream_failure\",\"message\":\"{message}\",\"param\":null}}}}\n\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_terminal_frame_is_what_each_client_expects() {
+        assert_eq!(
+            failure_frame(BodyForm::ChatStream, 3),
+            "event: error\ndata: {\"error\":{\"type\":\"provider_error\",\"code\":\"upstream_mid_stream_failure\",\
+             \"message\":\"the provider's stream failed after chunk 3\",\"param\":null}}\n\n"
+        );
+        let frame = failure_frame(BodyForm::MessagesStream, 1);
+        assert!(frame.contains("data: {\"type\":\"error\",\"error\":{\"type\":\"api_error\""), "{frame}");
+    }
+}

@@ -1,0 +1,169 @@
+//! What is decided about a request before a provider is dialled, in order (data-plane 8).
+//!
+//! Each stage takes what the one before returned, so a wrong order does not compile. Nothing here does
+//! I/O but the lookup of a key that is not held. Start at [`authenticate`].
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use lw_core::{Code, Error, NanoUsd, SpanId};
+use lw_crypto::digest;
+use lw_engine::price::HoldBound;
+use lw_engine::resolve::{Resolved, resolve};
+use lw_store::rows::KeyStatus;
+use lw_wire::Surface;
+use lw_wire::envelope::Envelope;
+use lw_wire::splice::{NativeEdits, Pieces, native};
+use memchr::memmem;
+use tokio::time::Instant;
+
+use crate::bundle::{Bundle, LaneKind};
+use crate::call::{Call, Dispatch, Funding, HIDDEN_INPUT_TOKENS};
+use crate::headers::presented_key;
+use crate::inbound::unreadable;
+use crate::worker::Gateway;
+
+/// The longest key that is looked at, bytes (data-plane 5.1).
+const KEY_BYTES: usize = 256;
+/// The context window that is assumed when nobody knows it, tokens.
+const ASSUMED_WINDOW: u64 = 1_000_000;
+
+/// Finds the key and checks that it may be used now. Fails closed.
+pub(crate) async fn authenticate(gateway: &Gateway, headers: &HeaderMap) -> Result<Arc<Bundle>, Error> {
+    let presented = presented_key(headers).ok_or_else(|| {
+        Error::new(Code::InvalidApiKey, "no virtual key was sent").tip(
+            "Send it as `Authorization: Bearer <key>`, `x-api-key`, `api-key`, `x-goog-api-key` or \
+             `xi-api-key`.",
+        )
+    })?;
+    if presented.len() > KEY_BYTES || !presented.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Error::new(Code::InvalidApiKey, "the virtual key is malformed"));
+    }
+    let digest = digest(presented);
+    gateway.metrics.key_lookups.inc();
+    let bundle = match gateway.keys.held(digest) {
+        Some(bundle) => {
+            gateway.metrics.key_hits.inc();
+            bundle
+        }
+        None => gateway.keys.look_up(presented, &gateway.peppers).await?,
+    };
+    let now = gateway.clock.now();
+    if bundle.grace_until.is_some_and(|until| until <= now) {
+        gateway.keys.forget(digest);
+        return Err(Error::new(Code::InvalidApiKey, "the virtual key is not known here")
+            .because("the secret before the last rotation, past its grace"));
+    }
+    match bundle.status {
+        KeyStatus::Revoked => {
+            return Err(Error::new(Code::VirtualKeyRevoked, "the virtual key was revoked")
+                .tip("Ask an administrator for another key."));
+        }
+        KeyStatus::Disabled => {
+            return Err(Error::new(Code::VirtualKeyDisabled, "the virtual key is disabled")
+                .tip("An administrator can enable it again."));
+        }
+        KeyStatus::Active => {}
+    }
+    if bundle.expires_at.is_some_and(|until| until <= now) {
+        return Err(Error::new(Code::VirtualKeyExpired, "the virtual key is past its expiry date")
+            .tip("Extend the date or create another key."));
+    }
+    Ok(bundle)
+}
+
+/// What a provider is about to be asked.
+pub(crate) struct Target {
+    /// Index into the bundle's lanes.
+    pub(crate) lane: usize,
+    /// The body to send.
+    pub(crate) body: Pieces,
+}
+
+/// Reads the body's decisions, places the model, and prices the call: fills `call` with everything that
+/// the admission needs.
+pub(crate) fn plan(call: &mut Call, bundle: &Bundle, surface: Surface) -> Result<Target, Error> {
+    let Some(inbound) = call.inbound.as_mut() else {
+        return Err(Error::new(Code::InternalError, "the request was lost").because("no inbound"));
+    };
+    let body = inbound.body.clone();
+    let envelope = Envelope::read(&body).map_err(|error| unreadable(&error))?;
+    inbound.note(&envelope);
+    let sent = envelope.model.as_ref().map(|(model, _)| model.as_ref()).filter(|model| !model.is_empty());
+    let sent = sent.ok_or_else(|| {
+        Error::new(Code::MissingModel, "the body names no model: set the top-level field `model`")
+            .at("model")
+            .with("request_type", surface.request_type())
+    })?;
+    let resolved = place(bundle, sent, surface)?;
+    inbound.source = Some(resolved.source);
+    // Fallback is not there yet: routing mode `none` uses the first candidate (data-plane 13.1).
+    let Some(index) = resolved.candidates.first().copied() else {
+        return Err(Error::new(Code::InternalError, "no provider was chosen").because("no candidate"));
+    };
+    let Some((lane, facts)) = bundle.lanes.get(index).zip(bundle.reach.lanes.get(index)) else {
+        return Err(Error::new(Code::InternalError, "no provider was chosen").because("no lane"));
+    };
+    let model = facts.deployments.get(&*resolved.model).map_or(&*resolved.model, String::as_str);
+    let edits = NativeEdits {
+        model: (model != sent).then_some(model),
+        include_usage: surface == Surface::Chat && lane.kind != LaneKind::Anthropic,
+    };
+    let pieces = native(&body, &envelope, edits).apply(&body);
+    call.funding = Some(fund(&call.worker.gateway, lane.kind, &resolved, &body, &envelope, surface));
+    call.dispatch = Some(Dispatch {
+        lane: index,
+        model: model.to_owned(),
+        started: Instant::now(),
+        span_id: SpanId::mint(&*call.worker.gateway.entropy),
+        status: None,
+        outcome: "network",
+    });
+    Ok(Target { lane: index, body: pieces })
+}
+
+fn place<'a>(bundle: &'a Bundle, sent: &'a str, surface: Surface) -> Result<Resolved<'a>, Error> {
+    resolve(&bundle.reach, sent, surface.path(), |index| {
+        bundle.lanes.get(index).is_some_and(|lane| lane.serves(surface))
+    })
+}
+
+/// The most that the call may cost (data-plane 15): input bounded by the body's bytes and the context
+/// window, output by the caller's cap or the model's maximum.
+fn fund(
+    gateway: &Gateway,
+    kind: LaneKind,
+    resolved: &Resolved<'_>,
+    body: &[u8],
+    envelope: &Envelope<'_>,
+    surface: Surface,
+) -> Funding {
+    let snapshot = gateway.snapshot.load();
+    let price = snapshot.prices.lookup(kind.as_str(), &resolved.model);
+    let output_cap = match surface {
+        Surface::Embeddings | Surface::CountTokens => Some(0),
+        Surface::Chat | Surface::Responses | Surface::Messages => envelope.max_output,
+    };
+    let model_most = price.as_ref().and_then(|price| price.max_output);
+    let per_choice = match (output_cap, model_most) {
+        (Some(cap), Some(most)) => Some(cap.min(most)),
+        (cap, most) => cap.or(most),
+    };
+    let output_most = per_choice.map(|most| most.saturating_mul(envelope.choices));
+    let hold = price.as_ref().map_or(NanoUsd::ZERO, |price| {
+        let window = price.context_window.unwrap_or(ASSUMED_WINDOW);
+        let bytes = (body.len() as u64).saturating_add(HIDDEN_INPUT_TOKENS);
+        let countable = !envelope.unbounded_input && !points_elsewhere(body);
+        let input_tokens_max = if countable { bytes.min(window) } else { window };
+        price.hold(&HoldBound { input_tokens_max, output_tokens_max: output_most })
+    });
+    Funding { price, hold, output_most }
+}
+
+/// Whether the body may refer to content that its bytes do not hold: its tokens cannot be bounded by
+/// them. Too many yeses only make the hold larger.
+fn points_elsewhere(body: &[u8]) -> bool {
+    [&b"image"[..], b"file", b"\"url\"", b"document", b"audio"]
+        .iter()
+        .any(|needle| memmem::find(body, needle).is_some())
+}
