@@ -127,6 +127,8 @@ codes! {
     VirtualKeyExpiryInPast = ("virtual_key_expiry_in_past", 400, Customer);
     /// The named trace project does not exist here.
     TraceProjectUnknown = ("gateway_trace_project_unknown", 400, Customer);
+    /// Several projects could receive the key's traces and none was named.
+    TraceProjectAmbiguous = ("gateway_trace_project_ambiguous", 400, Customer);
     /// No project could be found to file the key's traces in.
     TraceProjectRequired = ("trace_project_required", 400, Customer);
     /// A scope id is not one of this organization's.
@@ -145,6 +147,8 @@ codes! {
     RevisionConflict = ("revision_conflict", 409, Customer);
     /// No such model provider, or not yours.
     ModelProviderNotFound = ("model_provider_not_found", 404, Customer);
+    /// Provider bindings were replaced by model providers.
+    ProviderBindingsGone = ("gateway_provider_bindings_gone", 410, Customer);
     /// Another provider already has this handle.
     RoutingHandleConflict = ("routing_handle_conflict", 409, Customer);
     /// No such project, or not yours.
@@ -155,6 +159,8 @@ codes! {
     TraceAmbiguous = ("trace_ambiguous", 409, Customer);
     /// No such gateway request, or not yours.
     RequestNotFound = ("request_not_found", 404, Customer);
+    /// The request did not arrive in time.
+    RequestTimeout = ("request_timeout", 408, Customer);
     /// The store cannot be reached or is locked.
     StoreUnavailable = ("store_unavailable", 503, Platform);
 }
@@ -305,7 +311,15 @@ pub fn render(error: &Error, dialect: Dialect, correlation: Correlation) -> Stri
 }
 
 fn data_plane(error: &Error, dialect: Dialect, correlation: Correlation) -> Map<String, Value> {
-    let Inner { code, message, internal: _, param, meta, tips, retry_after: _ } = &*error.0;
+    let Inner {
+        code,
+        message,
+        internal: _,
+        param,
+        meta,
+        tips,
+        retry_after: _,
+    } = &*error.0;
     let row = code.row();
     let mut object = Map::new();
     object.insert("type".into(), row.kind.into());
@@ -319,7 +333,10 @@ fn data_plane(error: &Error, dialect: Dialect, correlation: Correlation) -> Map<
     if !tips.is_empty() {
         object.insert("tips".into(), tips.clone().into());
     }
-    object.insert("fault".into(), serde_json::to_value(row.fault).unwrap_or_default());
+    object.insert(
+        "fault".into(),
+        serde_json::to_value(row.fault).unwrap_or_default(),
+    );
     let mut outer = Map::new();
     if dialect == Dialect::Anthropic {
         outer.insert("type".into(), "error".into());
@@ -329,14 +346,30 @@ fn data_plane(error: &Error, dialect: Dialect, correlation: Correlation) -> Map<
 }
 
 fn management(error: &Error, correlation: Correlation) -> Map<String, Value> {
-    let Inner { code, message, internal: _, param: _, meta, tips, retry_after: _ } = &*error.0;
+    let Inner {
+        code,
+        message,
+        internal: _,
+        param: _,
+        meta,
+        tips,
+        retry_after: _,
+    } = &*error.0;
     let row = code.row();
     let mut object = Map::new();
     object.insert("type".into(), type_of_status(row.status).into());
     // Management answers say nothing about a failure of ours but that there was one (3.1).
     let hidden = row.status >= 500;
-    let name = if hidden { Code::InternalError.row().name } else { row.name };
-    let text = if hidden { "An unknown error occurred" } else { message.as_str() };
+    let name = if hidden {
+        Code::InternalError.row().name
+    } else {
+        row.name
+    };
+    let text = if hidden {
+        "An unknown error occurred"
+    } else {
+        message.as_str()
+    };
     object.insert("code".into(), name.into());
     object.insert("message".into(), text.into());
     if !meta.is_empty() && !hidden {
@@ -352,7 +385,15 @@ fn management(error: &Error, correlation: Correlation) -> Map<String, Value> {
 }
 
 fn management_legacy(error: &Error, correlation: Correlation) -> Map<String, Value> {
-    let Inner { code, message, internal: _, param: _, meta, tips, retry_after: _ } = &*error.0;
+    let Inner {
+        code,
+        message,
+        internal: _,
+        param: _,
+        meta,
+        tips,
+        retry_after: _,
+    } = &*error.0;
     let row = code.row();
     let hidden = row.status >= 500;
     let phrase = match row.status {
@@ -361,7 +402,11 @@ fn management_legacy(error: &Error, correlation: Correlation) -> Map<String, Val
         _ if hidden => Code::InternalError.row().name,
         _ => row.name,
     };
-    let text = if hidden { "An unknown error occurred" } else { message.as_str() };
+    let text = if hidden {
+        "An unknown error occurred"
+    } else {
+        message.as_str()
+    };
     let mut outer = Map::new();
     outer.insert("error".into(), phrase.into());
     outer.insert("message".into(), text.into());
@@ -374,7 +419,10 @@ fn management_legacy(error: &Error, correlation: Correlation) -> Map<String, Val
     if let Some(trace_id) = correlation.trace_id {
         let mut trace = Map::new();
         trace.insert("traceId".into(), trace_id.to_string().into());
-        trace.insert("spanId".into(), correlation.span_id.map(|id| id.to_string()).into());
+        trace.insert(
+            "spanId".into(),
+            correlation.span_id.map(|id| id.to_string()).into(),
+        );
         outer.insert("trace".into(), trace.into());
     }
     outer
@@ -411,11 +459,14 @@ mod tests {
     use super::*;
 
     fn sample() -> Error {
-        Error::new(Code::ModelNotAllowed, "the key does not reach a provider for `gpt-9`")
-            .at("model")
-            .with("reason", "model_not_recognized")
-            .tip("Ask an administrator to add a provider.")
-            .because("secret internals")
+        Error::new(
+            Code::ModelNotAllowed,
+            "the key does not reach a provider for `gpt-9`",
+        )
+        .at("model")
+        .with("reason", "model_not_recognized")
+        .tip("Ask an administrator to add a provider.")
+        .because("secret internals")
     }
 
     #[test]
@@ -436,7 +487,10 @@ mod tests {
     fn a_management_failure_of_ours_hides_its_cause() {
         let error = Error::new(Code::StoreUnavailable, "disk 7 is on fire").because("ENOSPC");
         let body = render(&error, Dialect::Management, Correlation::default());
-        assert!(body.contains("An unknown error occurred") && !body.contains("disk 7"), "{body}");
+        assert!(
+            body.contains("An unknown error occurred") && !body.contains("disk 7"),
+            "{body}"
+        );
     }
 
     #[test]
@@ -444,7 +498,12 @@ mod tests {
         let table: Vec<String> = Code::ALL
             .iter()
             .map(|code| {
-                let Row { name, kind, status, fault } = code.row();
+                let Row {
+                    name,
+                    kind,
+                    status,
+                    fault,
+                } = code.row();
                 format!("{status} {name} ({kind}) {fault:?}")
             })
             .collect();

@@ -170,7 +170,9 @@ impl RequestId {
         if hex.len() != 30 {
             return None;
         }
-        data_encoding::HEXLOWER.decode_mut(hex.as_bytes(), &mut bytes).ok()?;
+        data_encoding::HEXLOWER
+            .decode_mut(hex.as_bytes(), &mut bytes)
+            .ok()?;
         Some(Self(bytes))
     }
 
@@ -189,7 +191,10 @@ impl RequestId {
     /// Milliseconds since the epoch at which the id was minted.
     #[must_use]
     pub fn millis(&self) -> u64 {
-        self.0.iter().take(6).fold(0, |sum, byte| (sum << 8) | u64::from(*byte))
+        self.0
+            .iter()
+            .take(6)
+            .fold(0, |sum, byte| (sum << 8) | u64::from(*byte))
     }
 
     /// The text, on the stack: 34 ASCII characters.

@@ -80,13 +80,17 @@ impl PricePerMTok {
     /// Reads decimal dollars for one token (`"2.5e-7"`). Digits finer than 1e-15 dollars round.
     #[must_use]
     pub fn parse_usd_per_token(text: &str) -> Option<Self> {
-        decimal_scaled(text, 15).filter(|price| *price >= 0).map(Self)
+        decimal_scaled(text, 15)
+            .filter(|price| *price >= 0)
+            .map(Self)
     }
 
     /// Reads decimal dollars for a million tokens (`"0.25"`).
     #[must_use]
     pub fn parse_usd_per_mtok(text: &str) -> Option<Self> {
-        decimal_scaled(text, 9).filter(|price| *price >= 0).map(Self)
+        decimal_scaled(text, 9)
+            .filter(|price| *price >= 0)
+            .map(Self)
     }
 
     /// `tokens` at this price, before the one division that ends a sum: millionths of [`NanoUsd`].
@@ -128,16 +132,23 @@ fn decimal_scaled(text: &str, scale: i32) -> Option<i64> {
         return None;
     }
     // Where the decimal point stands after scaling, counted from the first digit.
-    let point = i32::try_from(whole.len()).ok()?.checked_add(exponent)?.checked_add(scale)?;
+    let point = i32::try_from(whole.len())
+        .ok()?
+        .checked_add(exponent)?
+        .checked_add(scale)?;
     let (mut value, mut round_up) = (0_i128, false);
     for (place, digit) in (0_i32..).zip(digits()) {
         if place < point {
-            value = value.checked_mul(10)?.checked_add(i128::from(digit - b'0'))?;
+            value = value
+                .checked_mul(10)?
+                .checked_add(i128::from(digit - b'0'))?;
         } else if place == point {
             round_up = digit >= b'5';
         }
     }
-    let missing = point.saturating_sub(i32::try_from(digits().count()).ok()?).max(0);
+    let missing = point
+        .saturating_sub(i32::try_from(digits().count()).ok()?)
+        .max(0);
     if value != 0 {
         value = value.checked_mul(10_i128.checked_pow(missing.try_into().ok()?)?)?;
     }
@@ -166,24 +177,43 @@ mod tests {
         ] {
             assert_eq!(NanoUsd::parse_usd(text), Some(NanoUsd(nano)), "{text}");
         }
-        for text in ["", ".", "1,5", "abc", "1e99", "--1", "NaN", "9223372036854775808"] {
+        for text in [
+            "",
+            ".",
+            "1,5",
+            "abc",
+            "1e99",
+            "--1",
+            "NaN",
+            "9223372036854775808",
+        ] {
             assert_eq!(NanoUsd::parse_usd(text), None, "{text}");
         }
     }
 
     #[test]
     fn amounts_are_shown_as_the_specification_says() {
-        for (nano, text) in
-            [(0, "0"), (1, "0.000000001"), (25_000_000_000, "25"), (656_850, "0.00065685"), (-500_000_000, "-0.5")]
-        {
+        for (nano, text) in [
+            (0, "0"),
+            (1, "0.000000001"),
+            (25_000_000_000, "25"),
+            (656_850, "0.00065685"),
+            (-500_000_000, "-0.5"),
+        ] {
             assert_eq!(NanoUsd(nano).to_string(), text);
         }
     }
 
     #[test]
     fn the_finest_published_prices_are_exact() {
-        assert_eq!(PricePerMTok::parse_usd_per_token("2.5e-7"), Some(PricePerMTok(250_000_000)));
-        assert_eq!(PricePerMTok::parse_usd_per_token("4e-10"), Some(PricePerMTok(400_000)));
+        assert_eq!(
+            PricePerMTok::parse_usd_per_token("2.5e-7"),
+            Some(PricePerMTok(250_000_000))
+        );
+        assert_eq!(
+            PricePerMTok::parse_usd_per_token("4e-10"),
+            Some(PricePerMTok(400_000))
+        );
         assert_eq!(PricePerMTok::parse_usd_per_token("-1"), None);
     }
 

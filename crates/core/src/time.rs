@@ -68,9 +68,14 @@ pub trait Clock: Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the system's clock"
+    )]
     fn now(&self) -> UnixMicros {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         UnixMicros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
     }
 }
@@ -106,7 +111,10 @@ mod tests {
     fn times_are_published_in_utc_with_milliseconds() {
         let at = UnixMicros(1_782_864_000_123_456);
         assert_eq!(at.to_rfc3339(), "2026-07-01T00:00:00.123Z");
-        assert_eq!(UnixMicros(1_782_864_000_000_000).to_rfc3339(), "2026-07-01T00:00:00.000Z");
+        assert_eq!(
+            UnixMicros(1_782_864_000_000_000).to_rfc3339(),
+            "2026-07-01T00:00:00.000Z"
+        );
     }
 
     #[test]

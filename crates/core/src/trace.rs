@@ -133,8 +133,13 @@ impl TraceContext {
         let parent = parent_span_id.and_then(|text| SpanId::parse(text.trim()));
         let trace_id = named.or(w3c.map(|(trace, _)| trace));
         // The parent of `traceparent` lives in the trace of `traceparent`, and in no other.
-        let w3c_parent = w3c.filter(|(trace, _)| Some(*trace) == trace_id).map(|(_, span)| span);
-        Self { trace_id, parent: trace_id.and(parent.or(w3c_parent)) }
+        let w3c_parent = w3c
+            .filter(|(trace, _)| Some(*trace) == trace_id)
+            .map(|(_, span)| span);
+        Self {
+            trace_id,
+            parent: trace_id.and(parent.or(w3c_parent)),
+        }
     }
 }
 
@@ -144,7 +149,8 @@ fn parse_traceparent(text: &str) -> Option<(TraceId, SpanId)> {
     let version = parts.next()?;
     let (trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?);
     let lower = |part: &str| part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    if version.len() != 2 || flags.len() != 2 || version == "ff" || !lower(version) || !lower(flags) {
+    if version.len() != 2 || flags.len() != 2 || version == "ff" || !lower(version) || !lower(flags)
+    {
         return None;
     }
     if version == "00" && parts.next().is_some() {
@@ -199,17 +205,34 @@ mod tests {
         let zero = format!("00-{}-{SPAN}-01", "0".repeat(32));
         let upper = format!("00-{}-{SPAN}-01", TRACE.to_uppercase());
         let long = format!("00-{TRACE}-{SPAN}-01-extra");
-        for header in ["", "00", zero.as_str(), upper.as_str(), long.as_str(), "ff-a-b-c"] {
-            assert_eq!(TraceContext::read(Some(header), Some("x"), Some("y")), TraceContext::default());
+        for header in [
+            "",
+            "00",
+            zero.as_str(),
+            upper.as_str(),
+            long.as_str(),
+            "ff-a-b-c",
+        ] {
+            assert_eq!(
+                TraceContext::read(Some(header), Some("x"), Some("y")),
+                TraceContext::default()
+            );
         }
         let later = format!("01-{TRACE}-{SPAN}-01-extra");
-        assert!(TraceContext::read(Some(&later), None, None).trace_id.is_some());
+        assert!(
+            TraceContext::read(Some(&later), None, None)
+                .trace_id
+                .is_some()
+        );
     }
 
     #[test]
     fn the_answer_names_our_span() {
         let (trace, span) = (TraceId::parse(TRACE), SpanId::parse(SPAN));
         let header = traceparent(trace.expect("a trace id"), span.expect("a span id"));
-        assert_eq!(std::str::from_utf8(&header), Ok(format!("00-{TRACE}-{SPAN}-01").as_str()));
+        assert_eq!(
+            std::str::from_utf8(&header),
+            Ok(format!("00-{TRACE}-{SPAN}-01").as_str())
+        );
     }
 }

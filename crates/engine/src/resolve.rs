@@ -64,7 +64,10 @@ const MOST_OPTIONS: usize = 10;
 /// The normalised provider type that `name` spells, whatever its case.
 #[must_use]
 pub fn provider_type(name: &str) -> Option<&'static str> {
-    TYPES.iter().find(|(spelling, _)| spelling.eq_ignore_ascii_case(name)).map(|(_, kind)| *kind)
+    TYPES
+        .iter()
+        .find(|(spelling, _)| spelling.eq_ignore_ascii_case(name))
+        .map(|(_, kind)| *kind)
 }
 
 /// What resolution needs to know of one provider row.
@@ -107,18 +110,25 @@ impl ModelList {
     #[must_use]
     pub fn allows(&self, kind: &str, model: &str) -> bool {
         self.0.iter().any(|entry| {
-            let qualified =
-                entry.strip_prefix(kind).and_then(|rest| rest.strip_prefix('/')).map(|rest| matches(rest, model));
-            matches(entry, model) || qualified == Some(true) || entry.strip_suffix('*').is_some_and(|prefix| {
-                // `openai*` or `open*` cover the qualified spelling too.
-                prefix.len() <= kind.len() + 1 && format!("{kind}/").starts_with(prefix)
-            })
+            let qualified = entry
+                .strip_prefix(kind)
+                .and_then(|rest| rest.strip_prefix('/'))
+                .map(|rest| matches(rest, model));
+            matches(entry, model)
+                || qualified == Some(true)
+                || entry.strip_suffix('*').is_some_and(|prefix| {
+                    // `openai*` or `open*` cover the qualified spelling too.
+                    prefix.len() <= kind.len() + 1 && format!("{kind}/").starts_with(prefix)
+                })
         })
     }
 
     /// The entries without a wildcard.
     pub fn literals(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str).filter(|entry| !entry.ends_with('*'))
+        self.0
+            .iter()
+            .map(String::as_str)
+            .filter(|entry| !entry.ends_with('*'))
     }
 }
 
@@ -199,7 +209,9 @@ pub fn resolve<'a>(
             Code::NoProviderConfigured,
             "the virtual key reaches no model provider",
         )
-        .tip("Add one under Settings → Model Providers, or with `langwatch model-provider create`."));
+        .tip(
+            "Add one under Settings → Model Providers, or with `langwatch model-provider create`.",
+        ));
     }
     let alias = reach.aliases.get(sent);
     let name = alias.map_or(sent, String::as_str);
@@ -212,36 +224,52 @@ pub fn resolve<'a>(
     let candidates: Vec<usize> = match &place {
         Place::ExcludedHandle(lane) => return Err(access_refusal(sent, lane)),
         Place::Handle(index) => vec![*index],
-        Place::Type(kind) => {
-            of_lanes(reach, |lane| lane.kind == *kind)
-        }
+        Place::Type(kind) => of_lanes(reach, |lane| lane.kind == *kind),
         Place::Bare => bare_candidates(reach, model),
     };
     if candidates.is_empty() {
         return Err(unplaced(reach, sent, model, &place));
     }
-    let serving: Vec<usize> = candidates.iter().copied().filter(|index| serves(*index)).collect();
+    let serving: Vec<usize> = candidates
+        .iter()
+        .copied()
+        .filter(|index| serves(*index))
+        .collect();
     if serving.is_empty() {
         return Err(wrong_surface(reach, sent, surface, &candidates));
     }
     let allowed: Vec<usize> = serving
         .into_iter()
         .filter(|index| {
-            let kind = reach.lanes.get(*index).map_or("", |lane| lane.kind.as_str());
-            reach.models_allowed.as_ref().is_none_or(|list| list.allows(kind, model))
+            let kind = reach
+                .lanes
+                .get(*index)
+                .map_or("", |lane| lane.kind.as_str());
+            reach
+                .models_allowed
+                .as_ref()
+                .is_none_or(|list| list.allows(kind, model))
         })
         .collect();
     if allowed.is_empty() {
         return Err(not_on_the_list(sent, model, alias.is_some(), &place));
     }
-    Ok(Resolved { model: Cow::Borrowed(model), source, candidates: allowed })
+    Ok(Resolved {
+        model: Cow::Borrowed(model),
+        source,
+        candidates: allowed,
+    })
 }
 
 /// Steps 2 to 4 of 12.2.
 fn place<'a>(reach: &'a Reach, name: &'a str) -> (Place<'a>, &'a str) {
-    let Some((first, rest)) = name.split_once('/') else { return (Place::Bare, name) };
+    let Some((first, rest)) = name.split_once('/') else {
+        return (Place::Bare, name);
+    };
     let is_handle = |lane: &LaneFacts| {
-        lane.handle.as_deref().is_some_and(|handle| handle.eq_ignore_ascii_case(first))
+        lane.handle
+            .as_deref()
+            .is_some_and(|handle| handle.eq_ignore_ascii_case(first))
     };
     if let Some(index) = reach.lanes.iter().position(is_handle) {
         return (Place::Handle(index), rest);
@@ -257,7 +285,10 @@ fn place<'a>(reach: &'a Reach, name: &'a str) -> (Place<'a>, &'a str) {
 
 fn of_lanes(reach: &Reach, keep: impl Fn(&LaneFacts) -> bool) -> Vec<usize> {
     let lanes = reach.lanes.iter().enumerate();
-    lanes.filter(|(_, lane)| keep(lane)).map(|(index, _)| index).collect()
+    lanes
+        .filter(|(_, lane)| keep(lane))
+        .map(|(index, _)| index)
+        .collect()
 }
 
 /// 12.4 for a bare name: the first rule that finds anybody wins.
@@ -266,7 +297,10 @@ fn bare_candidates(reach: &Reach, model: &str) -> Vec<usize> {
     if !declared.is_empty() {
         return declared;
     }
-    let family = FAMILIES.iter().find(|(prefix, _)| model.starts_with(prefix)).map(|(_, kind)| *kind);
+    let family = FAMILIES
+        .iter()
+        .find(|(prefix, _)| model.starts_with(prefix))
+        .map(|(_, kind)| *kind);
     let family = family.or(match model {
         "o1" | "o3" | "o4" => Some("openai"),
         _ => None,
@@ -278,14 +312,21 @@ fn bare_candidates(reach: &Reach, model: &str) -> Vec<usize> {
         }
     }
     let open = of_lanes(reach, LaneFacts::declares_nothing);
-    if open.is_empty() && reach.lanes.len() == 1 { vec![0] } else { open }
+    if open.is_empty() && reach.lanes.len() == 1 {
+        vec![0]
+    } else {
+        open
+    }
 }
 
 fn options(lanes: &[LaneFacts]) -> (Vec<String>, usize) {
     let mut kinds: Vec<String> = lanes.iter().map(|lane| lane.kind.clone()).collect();
     kinds.sort_unstable();
     kinds.dedup();
-    let mut handles: Vec<String> = lanes.iter().filter_map(|lane| lane.handle.clone()).collect();
+    let mut handles: Vec<String> = lanes
+        .iter()
+        .filter_map(|lane| lane.handle.clone())
+        .collect();
     handles.sort_unstable();
     let all = kinds.len() + handles.len();
     // Types are dropped before handles.
@@ -298,7 +339,11 @@ fn options(lanes: &[LaneFacts]) -> (Vec<String>, usize) {
 
 fn reaches(lanes: &[LaneFacts]) -> (String, Value) {
     let (options, over) = options(lanes);
-    let mut text = if options.is_empty() { "nothing".to_owned() } else { options.join(", ") };
+    let mut text = if options.is_empty() {
+        "nothing".to_owned()
+    } else {
+        options.join(", ")
+    };
     if over > 0 {
         text.push_str(&format!(" and {over} more"));
     }
@@ -321,7 +366,9 @@ fn unplaced(reach: &Reach, sent: &str, model: &str, place: &Place<'_>) -> Error 
         Place::Type(kind) => lane.kind == *kind,
         Place::Bare => {
             lane.declares(model)
-                || FAMILIES.iter().any(|(prefix, kind)| model.starts_with(prefix) && lane.kind == *kind)
+                || FAMILIES
+                    .iter()
+                    .any(|(prefix, kind)| model.starts_with(prefix) && lane.kind == *kind)
         }
         Place::Handle(_) | Place::ExcludedHandle(_) => false,
     });
@@ -348,8 +395,11 @@ fn unplaced(reach: &Reach, sent: &str, model: &str, place: &Place<'_>) -> Error 
 }
 
 fn wrong_surface(reach: &Reach, sent: &str, surface: &str, candidates: &[usize]) -> Error {
-    let kinds: Vec<LaneFacts> =
-        candidates.iter().filter_map(|index| reach.lanes.get(*index)).cloned().collect();
+    let kinds: Vec<LaneFacts> = candidates
+        .iter()
+        .filter_map(|index| reach.lanes.get(*index))
+        .cloned()
+        .collect();
     let (found, _) = reaches(&kinds);
     let (text, options) = reaches(&reach.lanes);
     Error::new(
@@ -367,9 +417,15 @@ fn wrong_surface(reach: &Reach, sent: &str, surface: &str, candidates: &[usize])
 }
 
 fn not_on_the_list(sent: &str, model: &str, alias: bool, place: &Place<'_>) -> Error {
-    let shown = if matches!(place, Place::Bare) { model } else { sent };
+    let shown = if matches!(place, Place::Bare) {
+        model
+    } else {
+        sent
+    };
     let message = if alias {
-        format!("the alias `{sent}` stands for `{model}`, which is not on the key's list of allowed models")
+        format!(
+            "the alias `{sent}` stands for `{model}`, which is not on the key's list of allowed models"
+        )
     } else {
         format!("`{shown}` is not on the key's list of allowed models")
     };
@@ -385,16 +441,29 @@ mod tests {
     use super::*;
 
     fn lane(id: &str, kind: &str) -> LaneFacts {
-        LaneFacts { id: id.into(), kind: kind.into(), ..LaneFacts::default() }
+        LaneFacts {
+            id: id.into(),
+            kind: kind.into(),
+            ..LaneFacts::default()
+        }
     }
 
     fn reach() -> Reach {
         Reach {
             lanes: vec![
                 lane("mp_o", "openai"),
-                LaneFacts { handle: Some("eu".into()), ..lane("mp_e", "anthropic") },
-                LaneFacts { handle: Some("us".into()), ..lane("mp_u", "anthropic") },
-                LaneFacts { models: vec!["llama-3".into()], ..lane("mp_c", "custom") },
+                LaneFacts {
+                    handle: Some("eu".into()),
+                    ..lane("mp_e", "anthropic")
+                },
+                LaneFacts {
+                    handle: Some("us".into()),
+                    ..lane("mp_u", "anthropic")
+                },
+                LaneFacts {
+                    models: vec!["llama-3".into()],
+                    ..lane("mp_c", "custom")
+                },
             ],
             aliases: [
                 ("fast".into(), "openai/gpt-5-mini".into()),
@@ -421,7 +490,10 @@ mod tests {
             ("openai/gpt-4o", ("gpt-4o", ExplicitSlash, vec![0])),
             ("OpenAI/gpt-4o", ("gpt-4o", ExplicitSlash, vec![0])),
             ("EU/claude-x", ("claude-x", ExplicitSlash, vec![1])),
-            ("anthropic/claude-x", ("claude-x", ExplicitSlash, vec![1, 2])),
+            (
+                "anthropic/claude-x",
+                ("claude-x", ExplicitSlash, vec![1, 2]),
+            ),
             ("custom/meta/llama", ("meta/llama", ExplicitSlash, vec![3])),
             ("llama-3", ("llama-3", Implicit, vec![3])),
             ("claude-x", ("claude-x", Implicit, vec![1, 2])),
@@ -430,14 +502,21 @@ mod tests {
             ("meta/llama", ("meta/llama", Implicit, vec![0, 1, 2])),
         ] {
             let (model, source, candidates) = expected;
-            assert_eq!(placed(&reach, name), Some((model.into(), source, candidates)), "{name}");
+            assert_eq!(
+                placed(&reach, name),
+                Some((model.into(), source, candidates)),
+                "{name}"
+            );
         }
     }
 
     #[test]
     fn refusals_say_why_and_what_is_reachable() {
         let mut reach = reach();
-        reach.access_excluded = vec![LaneFacts { handle: Some("vip".into()), ..lane("mp_v", "gemini") }];
+        reach.access_excluded = vec![LaneFacts {
+            handle: Some("vip".into()),
+            ..lane("mp_v", "gemini")
+        }];
         for (name, needle) in [
             ("groq/x", "it reaches anthropic, custom, openai, eu, us"),
             ("vip/gemini-x", "outside the key's provider access"),
@@ -447,8 +526,13 @@ mod tests {
             assert_eq!(error.code(), Code::ModelNotAllowed);
             assert!(error.message().contains(needle), "{}", error.message());
         }
-        let error = resolve(&reach, "gpt-4", "/v1/messages", |index| index == 1).expect_err("surface");
-        assert!(error.message().contains("/v1/messages"), "{}", error.message());
+        let error =
+            resolve(&reach, "gpt-4", "/v1/messages", |index| index == 1).expect_err("surface");
+        assert!(
+            error.message().contains("/v1/messages"),
+            "{}",
+            error.message()
+        );
         let error = resolve(&Reach::default(), "x", "/v1/x", |_| true).expect_err("empty");
         assert_eq!(error.code(), Code::NoProviderConfigured);
     }
@@ -469,7 +553,11 @@ mod tests {
         ] {
             let list = entries.iter().map(|entry| (*entry).to_owned()).collect();
             reach.models_allowed = Some(ModelList::new(list));
-            assert_eq!(placed(&reach, name).is_some(), allowed, "{entries:?} {name}");
+            assert_eq!(
+                placed(&reach, name).is_some(),
+                allowed,
+                "{entries:?} {name}"
+            );
         }
         reach.models_allowed = Some(ModelList::new(vec!["x".into()]));
         let error = resolve(&reach, "fast", "/v1/x", |_| true).expect_err("refused");
@@ -479,9 +567,15 @@ mod tests {
     #[test]
     fn the_only_provider_serves_what_nobody_knows() {
         let reach = Reach {
-            lanes: vec![LaneFacts { models: vec!["a".into()], ..lane("mp_c", "custom") }],
+            lanes: vec![LaneFacts {
+                models: vec!["a".into()],
+                ..lane("mp_c", "custom")
+            }],
             ..Reach::default()
         };
-        assert_eq!(placed(&reach, "b").map(|(_, _, lanes)| lanes), Some(vec![0]));
+        assert_eq!(
+            placed(&reach, "b").map(|(_, _, lanes)| lanes),
+            Some(vec![0])
+        );
     }
 }

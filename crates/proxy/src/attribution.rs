@@ -54,7 +54,10 @@ pub fn read(headers: &HeaderMap) -> Attribution {
         (!value.is_empty() && value.len() <= NAME_BYTES).then(|| value.to_owned())
     };
     let user = |name: &HeaderName| {
-        headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok()).and_then(clean_user)
+        headers
+            .get(name)
+            .and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+            .and_then(clean_user)
     };
     Attribution {
         end_user: user(&headers::END_USER_ID).or_else(|| user(&headers::LITELLM_END_USER_ID)),
@@ -64,7 +67,9 @@ pub fn read(headers: &HeaderMap) -> Attribution {
             .or_else(|| text(&headers::SESSION_AFFINITY))
             .or_else(|| text(&headers::SESSION_ID)),
         thread_id: text(&headers::THREAD_ID),
-        client: headers.get(USER_AGENT).and_then(|value| client(value.to_str().ok()?)),
+        client: headers
+            .get(USER_AGENT)
+            .and_then(|value| client(value.to_str().ok()?)),
         tracestate: text(&headers::TRACESTATE),
         client_request_id: text(&headers::X_REQUEST_ID),
     }
@@ -74,7 +79,10 @@ pub fn read(headers: &HeaderMap) -> Attribution {
 /// left.
 #[must_use]
 pub fn clean_user(text: &str) -> Option<String> {
-    let kept: String = text.chars().filter(|c| *c >= ' ' && *c != '\u{7f}').collect();
+    let kept: String = text
+        .chars()
+        .filter(|c| *c >= ' ' && *c != '\u{7f}')
+        .collect();
     let user: String = kept.trim().chars().take(END_USER_CHARS).collect();
     (!user.is_empty()).then_some(user)
 }
@@ -104,12 +112,17 @@ fn client(user_agent: &str) -> Option<&'static str> {
         ("anthropic/python", "anthropic-python"),
         ("anthropic/js", "anthropic-typescript"),
     ];
-    let lower = user_agent.get(..user_agent.len().min(256))?.to_ascii_lowercase();
+    let lower = user_agent
+        .get(..user_agent.len().min(256))?
+        .to_ascii_lowercase();
     if let Some((_, name)) = KNOWN.iter().find(|(part, _)| lower.contains(part)) {
         return Some(name);
     }
     // `AsyncOpenAI/Python 2.54.0` and `AsyncAnthropic/Python …`.
-    match (lower.contains("openai/python"), lower.contains("anthropic/python")) {
+    match (
+        lower.contains("openai/python"),
+        lower.contains("anthropic/python"),
+    ) {
         (true, _) => Some("openai-python"),
         (_, true) => Some("anthropic-python"),
         _ => None,
@@ -123,7 +136,10 @@ mod tests {
 
     fn with(name: HeaderName, value: &str) -> Attribution {
         let mut headers = HeaderMap::new();
-        headers.insert(name, HeaderValue::from_bytes(value.as_bytes()).expect("a header value"));
+        headers.insert(
+            name,
+            HeaderValue::from_bytes(value.as_bytes()).expect("a header value"),
+        );
         read(&headers)
     }
 
@@ -131,8 +147,14 @@ mod tests {
     fn an_end_user_is_cleaned() {
         assert_eq!(clean_user(" a\u{1}b\u{7f} ").as_deref(), Some("ab"));
         assert_eq!(clean_user(" \t "), None);
-        assert_eq!(clean_user(&"x".repeat(300)).map(|user| user.len()), Some(256));
-        assert_eq!(with(headers::LITELLM_END_USER_ID, "u1").end_user.as_deref(), Some("u1"));
+        assert_eq!(
+            clean_user(&"x".repeat(300)).map(|user| user.len()),
+            Some(256)
+        );
+        assert_eq!(
+            with(headers::LITELLM_END_USER_ID, "u1").end_user.as_deref(),
+            Some("u1")
+        );
     }
 
     #[test]

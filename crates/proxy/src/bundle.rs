@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
-use lw_core::{ModelProviderId, OrganizationId, ProjectId, Secret, TeamId, UnixMicros, VirtualKeyId};
+use lw_core::{
+    ModelProviderId, OrganizationId, ProjectId, Secret, TeamId, UnixMicros, VirtualKeyId,
+};
 use lw_crypto::{Place, Sealer};
 use lw_engine::resolve::{LaneFacts, ModelList, Reach, provider_type};
 use lw_store::bundle::KeyRecord;
@@ -188,7 +190,12 @@ struct RowConfig {
 /// # Errors
 /// A stored value cannot be opened or read. The caller answers 503: the key may be fine.
 pub fn compile(record: KeyRecord, sealer: &Sealer) -> Result<Bundle, CompileError> {
-    let KeyRecord { key, previous_secret, trace_project, providers } = record;
+    let KeyRecord {
+        key,
+        previous_secret,
+        trace_project,
+        providers,
+    } = record;
     let config: KeyConfig = serde_json::from_str(&key.config)
         .map_err(|error| CompileError::Stored(key.id.to_string(), error))?;
     let allowed = config.providers_allowed.filter(|list| !list.is_empty());
@@ -200,7 +207,9 @@ pub fn compile(record: KeyRecord, sealer: &Sealer) -> Result<Bundle, CompileErro
     let mut lanes = Vec::with_capacity(providers.len());
     for row in providers {
         let facts = lane_facts(&row);
-        let within = allowed.as_ref().is_none_or(|list| list.iter().any(|id| id == row.id.as_str()));
+        let within = allowed
+            .as_ref()
+            .is_none_or(|list| list.iter().any(|id| id == row.id.as_str()));
         if !within {
             reach.access_excluded.push(facts);
         } else if let Some(lane) = compile_lane(&row, sealer)? {
@@ -240,10 +249,17 @@ fn lane_facts(row: &ModelProvider) -> LaneFacts {
     let embeddings = row.custom_embeddings_models.iter().flatten();
     LaneFacts {
         id: row.id.to_string(),
-        kind: provider_type(&row.provider).unwrap_or(row.provider.as_str()).to_owned(),
+        kind: provider_type(&row.provider)
+            .unwrap_or(row.provider.as_str())
+            .to_owned(),
         handle: row.routing_handle.clone(),
         models: custom.chain(embeddings).cloned().collect(),
-        deployments: row.deployment_mapping.clone().unwrap_or_default().into_iter().collect(),
+        deployments: row
+            .deployment_mapping
+            .clone()
+            .unwrap_or_default()
+            .into_iter()
+            .collect(),
     }
 }
 
@@ -253,7 +269,9 @@ struct Bag(BTreeMap<String, String>);
 impl Bag {
     fn take(&mut self, names: &[&str]) -> Option<String> {
         let found = names.iter().find_map(|name| self.0.remove(*name));
-        found.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+        found
+            .map(|value| value.trim().to_owned())
+            .filter(|value| !value.is_empty())
     }
 }
 
@@ -263,9 +281,14 @@ fn open<T: serde::de::DeserializeOwned>(
     column: &str,
     sealed: &str,
 ) -> Result<T, CompileError> {
-    let place = Place { table: "model_providers", column, row_id: row.id.as_str() };
-    let plain =
-        sealer.open(sealed, place).map_err(|error| CompileError::Sealed(row.id.clone(), error))?;
+    let place = Place {
+        table: "model_providers",
+        column,
+        row_id: row.id.as_str(),
+    };
+    let plain = sealer
+        .open(sealed, place)
+        .map_err(|error| CompileError::Sealed(row.id.clone(), error))?;
     serde_json::from_slice(&plain).map_err(|error| CompileError::Stored(row.id.to_string(), error))
 }
 
@@ -284,9 +307,12 @@ fn compile_lane(row: &ModelProvider, sealer: &Sealer) -> Result<Option<Lane>, Co
             ["ANTHROPIC_BASE_URL", "BASE_URL", "base_url"],
             Some("https://api.anthropic.com"),
         ),
-        Some("custom") => {
-            (LaneKind::Custom, ["CUSTOM_API_KEY"], ["CUSTOM_BASE_URL", "BASE_URL", "base_url"], None)
-        }
+        Some("custom") => (
+            LaneKind::Custom,
+            ["CUSTOM_API_KEY"],
+            ["CUSTOM_BASE_URL", "BASE_URL", "base_url"],
+            None,
+        ),
         _ => return Ok(None),
     };
     let mut bag = Bag(open(sealer, row, "sealed_keys", &row.sealed_keys)?);
@@ -296,19 +322,28 @@ fn compile_lane(row: &ModelProvider, sealer: &Sealer) -> Result<Option<Lane>, Co
         None => RowConfig::default(),
     };
     let credential = bag.take(&key_names).map(Secret::new);
-    let base_url = config.base_url.or_else(|| bag.take(&url_names)).or(default_url.map(str::to_owned));
+    let base_url = config
+        .base_url
+        .or_else(|| bag.take(&url_names))
+        .or(default_url.map(str::to_owned));
     let endpoint = match &base_url {
         Some(url) => Endpoint::parse(url).map_err(|error| error.to_string()),
         None => Err("the provider has no base URL".to_owned()),
     };
     let mut headers = Vec::new();
     if let Some(secret) = &credential {
-        headers.extend(auth_header(kind, secret, config.auth_mode.as_deref(), config.auth_header.as_deref()));
+        headers.extend(auth_header(
+            kind,
+            secret,
+            config.auth_mode.as_deref(),
+            config.auth_header.as_deref(),
+        ));
     }
     let mut sets_openai_account = false;
-    for (name, value) in
-        [("openai-organization", config.organization), ("openai-project", config.project)]
-    {
+    for (name, value) in [
+        ("openai-organization", config.organization),
+        ("openai-project", config.project),
+    ] {
         let value = value.and_then(|value| HeaderValue::from_str(&value).ok());
         if let (LaneKind::OpenAi, Some(value)) = (kind, value) {
             headers.push((HeaderName::from_static(name), value));
@@ -316,8 +351,9 @@ fn compile_lane(row: &ModelProvider, sealer: &Sealer) -> Result<Option<Lane>, Co
         }
     }
     let sealed = row.sealed_extra_headers.as_deref();
-    let stored: serde_json::Value =
-        sealed.map_or(Ok(serde_json::Value::Null), |text| open(sealer, row, "sealed_extra_headers", text))?;
+    let stored: serde_json::Value = sealed.map_or(Ok(serde_json::Value::Null), |text| {
+        open(sealer, row, "sealed_extra_headers", text)
+    })?;
     headers.extend(extra_headers(&stored));
     headers.extend(extra_headers(&config.extra_headers));
     let base_path = endpoint.as_ref().map_or("", Endpoint::base_path);
@@ -327,7 +363,10 @@ fn compile_lane(row: &ModelProvider, sealer: &Sealer) -> Result<Option<Lane>, Co
         headers,
         sets_openai_account,
         credential,
-        head_timeout: config.timeout_ms.filter(|ms| *ms > 0).map(Duration::from_millis),
+        head_timeout: config
+            .timeout_ms
+            .filter(|ms| *ms > 0)
+            .map(Duration::from_millis),
         speaks_responses: kind == LaneKind::OpenAi || config.responses_api,
         speaks_messages: kind == LaneKind::Anthropic || config.anthropic_api,
         paths: paths(kind, base_path),
@@ -346,18 +385,26 @@ fn auth_header(
         value.set_sensitive(true);
         Some(value)
     };
-    let bearer = || Some((AUTHORIZATION, sensitive(&format!("Bearer {}", secret.expose()))?));
+    let bearer = || {
+        Some((
+            AUTHORIZATION,
+            sensitive(&format!("Bearer {}", secret.expose()))?,
+        ))
+    };
     match (kind, mode) {
         (LaneKind::Custom, Some("none")) => None,
-        (LaneKind::Custom, Some("api-key")) => {
-            Some((HeaderName::from_static("api-key"), sensitive(secret.expose())?))
-        }
-        (LaneKind::Custom, Some("header")) => {
-            Some((header?.parse::<HeaderName>().ok()?, sensitive(secret.expose())?))
-        }
-        (LaneKind::Anthropic, _) => {
-            Some((HeaderName::from_static("x-api-key"), sensitive(secret.expose())?))
-        }
+        (LaneKind::Custom, Some("api-key")) => Some((
+            HeaderName::from_static("api-key"),
+            sensitive(secret.expose())?,
+        )),
+        (LaneKind::Custom, Some("header")) => Some((
+            header?.parse::<HeaderName>().ok()?,
+            sensitive(secret.expose())?,
+        )),
+        (LaneKind::Anthropic, _) => Some((
+            HeaderName::from_static("x-api-key"),
+            sensitive(secret.expose())?,
+        )),
         (LaneKind::OpenAi | LaneKind::Custom, _) => bearer(),
     }
 }
@@ -367,7 +414,14 @@ fn auth_header(
 fn extra_headers(stored: &serde_json::Value) -> Vec<(HeaderName, HeaderValue)> {
     let pair = |name: &str, value: &str| {
         let name: HeaderName = name.trim().parse().ok()?;
-        let framing = ["host", "content-length", "transfer-encoding", "connection", "te", "upgrade"];
+        let framing = [
+            "host",
+            "content-length",
+            "transfer-encoding",
+            "connection",
+            "te",
+            "upgrade",
+        ];
         let mut value = HeaderValue::from_str(value.trim()).ok()?;
         value.set_sensitive(true);
         (!framing.contains(&name.as_str())).then_some((name, value))
@@ -377,9 +431,10 @@ fn extra_headers(stored: &serde_json::Value) -> Vec<(HeaderName, HeaderValue)> {
             .iter()
             .filter_map(|entry| pair(entry.get("key")?.as_str()?, entry.get("value")?.as_str()?))
             .collect(),
-        serde_json::Value::Object(map) => {
-            map.iter().filter_map(|(name, value)| pair(name, value.as_str()?)).collect()
-        }
+        serde_json::Value::Object(map) => map
+            .iter()
+            .filter_map(|(name, value)| pair(name, value.as_str()?))
+            .collect(),
         _ => Vec::new(),
     }
 }
@@ -423,9 +478,17 @@ mod tests {
         for (kind, base, expected) in [
             (LaneKind::OpenAi, "", "/v1/chat/completions"),
             (LaneKind::OpenAi, "/v1", "/v1/chat/completions"),
-            (LaneKind::Custom, "/openai/v1", "/openai/v1/chat/completions"),
+            (
+                LaneKind::Custom,
+                "/openai/v1",
+                "/openai/v1/chat/completions",
+            ),
             (LaneKind::Custom, "/api/v4", "/api/v4/chat/completions"),
-            (LaneKind::Custom, "/api/vision", "/api/vision/v1/chat/completions"),
+            (
+                LaneKind::Custom,
+                "/api/vision",
+                "/api/vision/v1/chat/completions",
+            ),
         ] {
             let [chat, ..] = paths(kind, base);
             assert_eq!(chat.as_str(), expected);
@@ -440,13 +503,16 @@ mod tests {
     fn a_credential_becomes_a_header_that_does_not_show_itself() {
         let secret = Secret::new("sk-canary");
         let (name, value) = auth_header(LaneKind::OpenAi, &secret, None, None).expect("a header");
-        assert_eq!((name.as_str(), value.to_str()), ("authorization", Ok("Bearer sk-canary")));
+        assert_eq!(
+            (name.as_str(), value.to_str()),
+            ("authorization", Ok("Bearer sk-canary"))
+        );
         assert!(!format!("{value:?}").contains("canary"));
         let (name, _) = auth_header(LaneKind::Anthropic, &secret, None, None).expect("a header");
         assert_eq!(name.as_str(), "x-api-key");
         assert!(auth_header(LaneKind::Custom, &secret, Some("none"), None).is_none());
-        let (name, _) =
-            auth_header(LaneKind::Custom, &secret, Some("header"), Some("X-Token")).expect("a header");
+        let (name, _) = auth_header(LaneKind::Custom, &secret, Some("header"), Some("X-Token"))
+            .expect("a header");
         assert_eq!(name.as_str(), "x-token");
     }
 
@@ -455,8 +521,10 @@ mod tests {
         let stored = serde_json::json!([
             {"key": "X-A", "value": "1"}, {"key": "Content-Length", "value": "5"}, {"key": "bad name", "value": "x"},
         ]);
-        let names: Vec<String> =
-            extra_headers(&stored).into_iter().map(|(name, _)| name.to_string()).collect();
+        let names: Vec<String> = extra_headers(&stored)
+            .into_iter()
+            .map(|(name, _)| name.to_string())
+            .collect();
         assert_eq!(names, ["x-a"]);
     }
 }

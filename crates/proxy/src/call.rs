@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use http::header::HeaderValue;
+use lw_core::error::{Correlation, Dialect};
 use lw_core::{
     BodyForm, Error, Fault, NanoUsd, RequestId, SpanId, TraceContext, TraceId, UnixMicros, Usage,
 };
-use lw_core::error::{Correlation, Dialect};
 use lw_engine::price::{ModelPrice, estimate_between};
 use lw_spool::{Admission, Attribution as Who, Outcome, SpoolError};
 use lw_store::ledger::Certainty;
@@ -151,17 +151,27 @@ impl Call {
 
     /// The envelope that the caller understands.
     pub(crate) fn dialect(&self) -> Dialect {
-        if self.surface.is_some_and(Surface::is_anthropic) { Dialect::Anthropic } else { Dialect::OpenAi }
+        if self.surface.is_some_and(Surface::is_anthropic) {
+            Dialect::Anthropic
+        } else {
+            Dialect::OpenAi
+        }
     }
 
     /// The ids that an error body repeats.
     pub(crate) const fn correlation(&self) -> Correlation {
-        Correlation { trace_id: Some(self.trace_id), span_id: Some(self.span_id) }
+        Correlation {
+            trace_id: Some(self.trace_id),
+            span_id: Some(self.span_id),
+        }
     }
 
     /// The lane that was chosen.
     pub(crate) fn lane(&self) -> Option<&Lane> {
-        self.bundle.as_ref()?.lanes.get(self.dispatch.as_ref()?.lane)
+        self.bundle
+            .as_ref()?
+            .lanes
+            .get(self.dispatch.as_ref()?.lane)
     }
 
     /// What the headers of the answer say about the request, as far as it is known.
@@ -174,7 +184,10 @@ impl Call {
             client_request_id: self.client_request_id.clone(),
             version: self.worker.gateway.version_header.clone(),
             dispatched: dispatched.map(|(lane, dispatch)| {
-                (lane.kind.as_str(), HeaderValue::from_str(&dispatch.model).ok())
+                (
+                    lane.kind.as_str(),
+                    HeaderValue::from_str(&dispatch.model).ok(),
+                )
             }),
         }
     }
@@ -192,7 +205,8 @@ impl Call {
 
     /// Whether the request leaves a spend record: everything but counting tokens (observability 13.1).
     fn has_spend(&self) -> bool {
-        self.surface.is_some_and(|surface| surface != Surface::CountTokens)
+        self.surface
+            .is_some_and(|surface| surface != Surface::CountTokens)
     }
 
     /// Writes the admission: from here on an outcome is owed.
@@ -203,7 +217,9 @@ impl Call {
         if !self.has_spend() {
             return Ok(());
         }
-        let Some(bundle) = self.bundle.clone() else { return Ok(()) };
+        let Some(bundle) = self.bundle.clone() else {
+            return Ok(());
+        };
         let admission = self.admission(&bundle);
         self.worker.spool.lock().append_admission(&admission)?;
         self.admitted = true;
@@ -235,13 +251,19 @@ impl Call {
     }
 
     fn admission<'a>(&'a self, bundle: &'a Bundle) -> Admission<'a> {
-        let price = self.funding.as_ref().and_then(|funding| funding.price.as_deref());
+        let price = self
+            .funding
+            .as_ref()
+            .and_then(|funding| funding.price.as_deref());
         Admission {
             who: self.who(bundle),
             attempt: 0,
             model: self.requested_model().unwrap_or("unknown"),
             model_provider_id: self.lane().map(|lane| &lane.id),
-            hold: self.funding.as_ref().map_or(NanoUsd::ZERO, |funding| funding.hold),
+            hold: self
+                .funding
+                .as_ref()
+                .map_or(NanoUsd::ZERO, |funding| funding.hold),
             priced: price.is_some(),
             price_version: price.map(|price| &*price.version),
         }
@@ -250,7 +272,11 @@ impl Call {
     /// Ends the request. Later calls change nothing. `tap` is what saw the answer.
     ///
     /// Returns the error to answer with instead when the end of a refused request could not be recorded.
-    pub(crate) fn end(&mut self, ending: &Ending<'_>, tap: Option<&mut Tap>) -> Result<(), SpoolError> {
+    pub(crate) fn end(
+        &mut self,
+        ending: &Ending<'_>,
+        tap: Option<&mut Tap>,
+    ) -> Result<(), SpoolError> {
         if std::mem::replace(&mut self.ended, true) {
             return Ok(());
         }
@@ -268,31 +294,51 @@ impl Call {
     /// What the call cost.
     fn bill(&self, ending: &Ending<'_>, tap: &Tap) -> Bill {
         let observed = tap.observed();
-        let price = self.funding.as_ref().and_then(|funding| funding.price.as_deref());
+        let price = self
+            .funding
+            .as_ref()
+            .and_then(|funding| funding.price.as_deref());
         let cost = |usage: &Usage| {
-            price.map_or(NanoUsd::ZERO, |price| price.cost(usage, observed.service_tier.as_deref()))
+            price.map_or(NanoUsd::ZERO, |price| {
+                price.cost(usage, observed.service_tier.as_deref())
+            })
         };
         let reported = observed.billable().filter(|usage| self.is_plausible(usage));
         let served = self.dispatch.as_ref().is_some_and(|dispatch| {
-            dispatch.status.is_some_and(|status| (200..300).contains(&status))
+            dispatch
+                .status
+                .is_some_and(|status| (200..300).contains(&status))
         });
         let finished = observed.complete || matches!(ending, Ending::Complete);
         match reported {
             // What a stream reported before it broke off is a part: the estimate counts the rest.
-            Some(usage) if finished => {
-                Bill { usage: Some(usage), cost: cost(&usage), certainty: Certainty::Exact }
-            }
+            Some(usage) if finished => Bill {
+                usage: Some(usage),
+                cost: cost(&usage),
+                certainty: Certainty::Exact,
+            },
             partial if served || self.left_while_dialling(ending) => {
                 let usage = self.delivered(partial, tap);
-                let hold = self.funding.as_ref().map_or(NanoUsd::ZERO, |funding| funding.hold);
+                let hold = self
+                    .funding
+                    .as_ref()
+                    .map_or(NanoUsd::ZERO, |funding| funding.hold);
                 let cost = if price.is_some() {
                     estimate_between(cost(&usage), hold)
                 } else {
                     NanoUsd::ZERO
                 };
-                Bill { usage: Some(usage), cost, certainty: Certainty::Estimated }
+                Bill {
+                    usage: Some(usage),
+                    cost,
+                    certainty: Certainty::Estimated,
+                }
             }
-            _ => Bill { usage: None, cost: NanoUsd::ZERO, certainty: Certainty::Exact },
+            _ => Bill {
+                usage: None,
+                cost: NanoUsd::ZERO,
+                certainty: Certainty::Exact,
+            },
         }
     }
 
@@ -300,38 +346,68 @@ impl Call {
     fn left_while_dialling(&self, ending: &Ending<'_>) -> bool {
         self.admitted
             && matches!(ending, Ending::CallerLeft)
-            && self.dispatch.as_ref().is_some_and(|dispatch| dispatch.status.is_none())
+            && self
+                .dispatch
+                .as_ref()
+                .is_some_and(|dispatch| dispatch.status.is_none())
     }
 
     /// Whether a report can be true: it fits the context window, and the model cannot have written more.
     fn is_plausible(&self, usage: &Usage) -> bool {
-        let Some(funding) = &self.funding else { return true };
-        let window = funding.price.as_ref().and_then(|price| price.context_window);
+        let Some(funding) = &self.funding else {
+            return true;
+        };
+        let window = funding
+            .price
+            .as_ref()
+            .and_then(|price| price.context_window);
         let input_most = window.unwrap_or(0).max(LARGEST_WINDOW);
         let model_most = funding.price.as_ref().and_then(|price| price.max_output);
-        let output_most =
-            funding.output_most.unwrap_or(0).max(model_most.unwrap_or(0)).max(LARGEST_WINDOW);
+        let output_most = funding
+            .output_most
+            .unwrap_or(0)
+            .max(model_most.unwrap_or(0))
+            .max(LARGEST_WINDOW);
         usage.prompt() <= input_most && usage.completion() <= output_most
     }
 
     /// An estimate of what was delivered: the reported part, and the rest counted from the bytes.
     fn delivered(&self, partial: Option<Usage>, tap: &Tap) -> Usage {
         let partial = partial.unwrap_or_default();
-        let body = self.inbound.as_ref().map_or(0, |inbound| inbound.body.len() as u64);
+        let body = self
+            .inbound
+            .as_ref()
+            .map_or(0, |inbound| inbound.body.len() as u64);
         let output = if matches!(self.surface, Some(Surface::Embeddings)) {
             0
         } else {
             let bytes = tap.delivered_text_bytes();
             bytes.div_ceil(BYTES_PER_TOKEN).max(tap.content_events())
         };
-        let input = if partial.prompt() > 0 { partial.input } else { body.div_ceil(BYTES_PER_TOKEN) };
-        Usage { input, output: partial.output.max(output), ..partial }
+        let input = if partial.prompt() > 0 {
+            partial.input
+        } else {
+            body.div_ceil(BYTES_PER_TOKEN)
+        };
+        Usage {
+            input,
+            output: partial.output.max(output),
+            ..partial
+        }
     }
 
     fn spool(&self, bill: &Bill, end: &EndFacts, observed: &Observed) -> Result<(), SpoolError> {
-        let Some(bundle) = self.bundle.as_deref().filter(|_| self.has_spend()) else { return Ok(()) };
-        let price = self.funding.as_ref().and_then(|funding| funding.price.as_deref());
-        let dispatched = self.dispatch.as_ref().map(|dispatch| dispatch.model.as_str());
+        let Some(bundle) = self.bundle.as_deref().filter(|_| self.has_spend()) else {
+            return Ok(());
+        };
+        let price = self
+            .funding
+            .as_ref()
+            .and_then(|funding| funding.price.as_deref());
+        let dispatched = self
+            .dispatch
+            .as_ref()
+            .map(|dispatch| dispatch.model.as_str());
         let outcome = Outcome {
             who: self.who(bundle),
             attempt: 0,
@@ -374,7 +450,14 @@ impl Call {
             error: end.internal.clone(),
             fault: end.fault,
             provider: dispatch.as_ref().and_then(|dispatch| {
-                Some(self.bundle.as_ref()?.lanes.get(dispatch.lane)?.kind.as_str())
+                Some(
+                    self.bundle
+                        .as_ref()?
+                        .lanes
+                        .get(dispatch.lane)?
+                        .kind
+                        .as_str(),
+                )
             }),
             model: dispatch.as_ref().map(|dispatch| dispatch.model.clone()),
             vk_id: self.bundle.as_ref().map(|bundle| bundle.key_id.clone()),
@@ -384,7 +467,11 @@ impl Call {
         };
         let trace = self.trace(bill, end, dispatch, tap, duration_us);
         let captured = trace.as_ref().map_or(0, captured_bytes);
-        let finished = Finished { access, trace, captured };
+        let finished = Finished {
+            access,
+            trace,
+            captured,
+        };
         self.worker.gateway.records.put(self.worker.index, finished);
     }
 
@@ -399,14 +486,19 @@ impl Call {
         let bundle = self.bundle.clone()?;
         let surface = self.surface?;
         let inbound = self.inbound.take().unwrap_or_default();
-        let price = self.funding.as_ref().and_then(|funding| funding.price.as_ref());
+        let price = self
+            .funding
+            .as_ref()
+            .and_then(|funding| funding.price.as_ref());
         let error = end.error_type.is_some() && end.status != 499;
         let cost = price.map(|_| bill.cost);
         if !error && is_probe(surface, bill, tap) {
             return None;
         }
         let observed = tap.observed().clone();
-        let lane = dispatch.as_ref().and_then(|dispatch| bundle.lanes.get(dispatch.lane));
+        let lane = dispatch
+            .as_ref()
+            .and_then(|dispatch| bundle.lanes.get(dispatch.lane));
         let kind = lane.map(|lane| lane.kind.as_str().to_owned());
         let attempts = dispatch.as_ref().zip(lane).map(|(dispatch, lane)| Attempt {
             span_id: dispatch.span_id,
@@ -417,7 +509,10 @@ impl Call {
             model: dispatch.model.clone(),
             outcome: dispatch.outcome.to_owned(),
             status: dispatch.status,
-            server: lane.endpoint.as_ref().map_or_else(|_| String::new(), lw_upstream::Endpoint::server),
+            server: lane
+                .endpoint
+                .as_ref()
+                .map_or_else(|_| String::new(), lw_upstream::Endpoint::server),
         });
         let (input, output, payload_capture) = capture_bodies(&bundle, surface, &inbound, tap);
         let attribution = std::mem::take(&mut self.attribution);
@@ -443,7 +538,10 @@ impl Call {
             error_type: end.error_type,
             error_message: end.message,
             end_user_id: attribution.end_user.or(inbound.user),
-            conversation_id: attribution.session.or(inbound.session).or_else(|| attribution.thread_id.clone()),
+            conversation_id: attribution
+                .session
+                .or(inbound.session)
+                .or_else(|| attribution.thread_id.clone()),
             thread_id: attribution.thread_id,
             request_metadata: attribution.metadata,
             trace_metadata: attribution.trace_metadata,
@@ -514,7 +612,10 @@ impl Stamp {
         for (name, value) in [
             (headers::TRACE_ID, ascii(&self.trace_id.to_ascii())),
             (headers::SPAN_ID, ascii(&self.span_id.to_ascii())),
-            (headers::TRACEPARENT, ascii(&lw_core::trace::traceparent(self.trace_id, self.span_id))),
+            (
+                headers::TRACEPARENT,
+                ascii(&lw_core::trace::traceparent(self.trace_id, self.span_id)),
+            ),
         ] {
             if let Ok(value) = value {
                 answer.insert(name, value);
@@ -524,7 +625,9 @@ impl Stamp {
 
     /// Writes those that a dispatched answer carries as well.
     pub(crate) fn write_dispatched(&self, answer: &mut HeaderMap) {
-        let Some((provider, model)) = &self.dispatched else { return };
+        let Some((provider, model)) = &self.dispatched else {
+            return;
+        };
         answer.insert(headers::PROVIDER, HeaderValue::from_static(provider));
         if let Some(model) = model {
             answer.insert(headers::MODEL, model.clone());
@@ -595,7 +698,11 @@ impl EndFacts {
 
 /// A provider's 4xx is about the request; everything else is about the provider.
 const fn fault_of(status: u16) -> Fault {
-    if status < 500 { Fault::Customer } else { Fault::Provider }
+    if status < 500 {
+        Fault::Customer
+    } else {
+        Fault::Provider
+    }
 }
 
 /// A successful call that produced nothing and cost nothing: coding CLIs probe this way, and counting
@@ -628,13 +735,22 @@ fn capture_bodies(
     });
     let form = tap.form();
     let (pieces, truncated) = tap.take_held();
-    let output = (!pieces.is_empty()).then_some(Captured { pieces, form, truncated });
+    let output = (!pieces.is_empty()).then_some(Captured {
+        pieces,
+        form,
+        truncated,
+    });
     (input, output, "raw")
 }
 
 fn captured_bytes(trace: &TraceRecord) -> usize {
     let sides = [&trace.input, &trace.output];
-    sides.into_iter().flatten().flat_map(|side| &side.pieces).map(bytes::Bytes::len).sum()
+    sides
+        .into_iter()
+        .flatten()
+        .flat_map(|side| &side.pieces)
+        .map(bytes::Bytes::len)
+        .sum()
 }
 
 /// Microseconds since `start`.

@@ -63,8 +63,14 @@ impl ConnState {
         if self.in_request.load(Ordering::Relaxed) {
             return false;
         }
-        let limit = if self.in_head.load(Ordering::Relaxed) { HEAD_LIMIT } else { REST_LIMIT };
-        let passed = self.now().saturating_sub(self.since.load(Ordering::Relaxed));
+        let limit = if self.in_head.load(Ordering::Relaxed) {
+            HEAD_LIMIT
+        } else {
+            REST_LIMIT
+        };
+        let passed = self
+            .now()
+            .saturating_sub(self.since.load(Ordering::Relaxed));
         u128::from(passed) > limit.as_millis()
     }
 }
@@ -78,7 +84,10 @@ pub(crate) struct Connections {
 
 impl Connections {
     pub(crate) fn new() -> Self {
-        Self { epoch: Instant::now(), open: Mutex::default() }
+        Self {
+            epoch: Instant::now(),
+            open: Mutex::default(),
+        }
     }
 
     pub(crate) fn add(&self) -> Arc<ConnState> {
@@ -97,7 +106,9 @@ impl Connections {
     /// Ends connections whose head or rest takes too long. Called every second.
     pub(crate) fn sweep(&self) {
         self.open.lock().retain(|weak| {
-            let Some(state) = weak.upgrade() else { return false };
+            let Some(state) = weak.upgrade() else {
+                return false;
+            };
             if state.is_overdue() {
                 state.cut.notify_one();
             }

@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue,
+};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body as _;
@@ -63,9 +65,12 @@ pub(crate) fn refuse(call: &mut Call, error: Error) -> Reply {
 }
 
 pub(crate) fn spool_error(cause: &lw_spool::SpoolError) -> Error {
-    Error::new(Code::BudgetUnavailable, "the spend of the request cannot be recorded right now; try again")
-        .because(cause)
-        .retry_after(1)
+    Error::new(
+        Code::BudgetUnavailable,
+        "the spend of the request cannot be recorded right now; try again",
+    )
+    .because(cause)
+    .retry_after(1)
 }
 
 fn error_reply(error: &Error, call: &Call) -> Reply {
@@ -75,7 +80,10 @@ fn error_reply(error: &Error, call: &Call) -> Reply {
         StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let map = reply.headers_mut();
     map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    map.insert(headers::HANDLED_ERROR, HeaderValue::from_static(error.code().row().name));
+    map.insert(
+        headers::HANDLED_ERROR,
+        HeaderValue::from_static(error.code().row().name),
+    );
     if let Some(seconds) = error.retry_after_seconds() {
         map.insert(http::header::RETRY_AFTER, HeaderValue::from(seconds));
     }
@@ -98,7 +106,10 @@ async fn attempt(
         return Err(Error::new(Code::InternalError, "the request was lost").because("no lane"));
     };
     let endpoint = lane.endpoint.as_ref().map_err(|why| {
-        Error::new(Code::BadRequest, format!("the provider cannot be called: {why}"))
+        Error::new(
+            Code::BadRequest,
+            format!("the provider cannot be called: {why}"),
+        )
     })?;
     call.admit().map_err(|error| spool_error(&error))?;
     let gateway = call.worker.gateway.clone();
@@ -143,27 +154,33 @@ fn outcome(status: StatusCode) -> &'static str {
 }
 
 fn with_query(path: &PathAndQuery, query: Option<&str>) -> Result<PathAndQuery, Error> {
-    let Some(query) = query else { return Ok(path.clone()) };
+    let Some(query) = query else {
+        return Ok(path.clone());
+    };
     let joint = if path.query().is_some() { '&' } else { '?' };
-    PathAndQuery::try_from(format!("{path}{joint}{query}"))
-        .map_err(|error| Error::new(Code::BadRequest, "the query string cannot be forwarded").because(error))
+    PathAndQuery::try_from(format!("{path}{joint}{query}")).map_err(|error| {
+        Error::new(Code::BadRequest, "the query string cannot be forwarded").because(error)
+    })
 }
 
 fn upstream_failure(error: &UpstreamError, lane: &Lane) -> Error {
     let provider = lane.kind.as_str();
     let answer = match error {
-        UpstreamError::Refused(_) | UpstreamError::UnknownHost(_) => {
-            Error::new(Code::BadRequest, format!("the provider `{provider}` cannot be called: {error}"))
-        }
-        UpstreamError::Timeout { .. } => {
-            Error::new(Code::UpstreamTimeout, format!("the provider `{provider}` did not answer in time: {error}"))
-        }
+        UpstreamError::Refused(_) | UpstreamError::UnknownHost(_) => Error::new(
+            Code::BadRequest,
+            format!("the provider `{provider}` cannot be called: {error}"),
+        ),
+        UpstreamError::Timeout { .. } => Error::new(
+            Code::UpstreamTimeout,
+            format!("the provider `{provider}` did not answer in time: {error}"),
+        ),
         UpstreamError::Dns(_)
         | UpstreamError::Connect { .. }
         | UpstreamError::Tls { .. }
-        | UpstreamError::Broken(_) => {
-            Error::new(Code::ProviderError, format!("the provider `{provider}` could not be reached or broke off"))
-        }
+        | UpstreamError::Broken(_) => Error::new(
+            Code::ProviderError,
+            format!("the provider `{provider}` could not be reached or broke off"),
+        ),
     };
     answer.because(error.chain()).with("provider", provider)
 }
@@ -211,8 +228,12 @@ async fn answered(mut call: Box<Call>, answer: Response<UpstreamBody>, head: &Ca
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    text.get(..17).is_some_and(|start| start.eq_ignore_ascii_case("text/event-stream"))
+    let text = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    text.get(..17)
+        .is_some_and(|start| start.eq_ignore_ascii_case("text/event-stream"))
 }
 
 /// A stream's bytes are kept for the trace; without one, none are.
@@ -259,14 +280,22 @@ async fn json(call: &mut Call, mut body: UpstreamBody, mut tap: Tap) -> Result<J
             Ok(Some(Ok(frame))) => frame,
             Ok(None) => break,
             Ok(Some(Err(error))) => {
-                return Err(Error::new(Code::ProviderError, "the provider broke off in the middle of its answer")
-                    .because(error));
+                return Err(Error::new(
+                    Code::ProviderError,
+                    "the provider broke off in the middle of its answer",
+                )
+                .because(error));
             }
             Err(_) => {
-                return Err(Error::new(Code::UpstreamTimeout, "the provider fell silent in the middle of its answer"));
+                return Err(Error::new(
+                    Code::UpstreamTimeout,
+                    "the provider fell silent in the middle of its answer",
+                ));
             }
         };
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         length += data.len();
         tap.push(&data);
         pieces.push(data);
@@ -277,18 +306,27 @@ async fn json(call: &mut Call, mut body: UpstreamBody, mut tap: Tap) -> Result<J
     call.bytes_out = length as u64;
     call.first_byte_us = Some(micros(call.start));
     let _ = call.end(&Ending::Complete, Some(&mut tap));
-    let cached = tap.observed().billable().is_some_and(|usage| usage.cache_read > 0);
+    let cached = tap
+        .observed()
+        .billable()
+        .is_some_and(|usage| usage.cache_read > 0);
     Ok(Json::Whole(pieces, cached))
 }
 
 /// Passes a provider's error on as it came: status, bytes and type. Only our own credential, should it
 /// stand in there, is taken out.
-async fn provider_error(mut call: Box<Call>, mut body: UpstreamBody, head: &mut HeaderMap) -> ReplyBody {
+async fn provider_error(
+    mut call: Box<Call>,
+    mut body: UpstreamBody,
+    head: &mut HeaderMap,
+) -> ReplyBody {
     let idle = call.worker.gateway.settings.timeouts.idle;
     let mut pieces: Vec<Bytes> = Vec::new();
     let mut length = 0;
     while let Ok(Some(Ok(frame))) = timeout(idle, body.frame()).await {
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         length += data.len();
         pieces.push(data);
         if length > ERROR_HELD {
@@ -336,9 +374,15 @@ mod tests {
     #[test]
     fn our_credential_is_taken_out_and_nothing_else() {
         let body = Bytes::from_static(b"bad key sk-canary-1, again sk-canary-1.");
-        assert_eq!(redacted(body, b"sk-canary-1"), "bad key [redacted], again [redacted].");
+        assert_eq!(
+            redacted(body, b"sk-canary-1"),
+            "bad key [redacted], again [redacted]."
+        );
         let body = Bytes::from_static(b"nothing here");
-        assert_eq!(redacted(body.clone(), b"sk-canary-1").as_ptr(), body.as_ptr());
+        assert_eq!(
+            redacted(body.clone(), b"sk-canary-1").as_ptr(),
+            body.as_ptr()
+        );
     }
 
     #[test]

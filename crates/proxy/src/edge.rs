@@ -45,7 +45,11 @@ fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
         _ => None,
     };
     if let Some(surface) = surface {
-        return if method == Method::POST { Route::Model(surface) } else { Route::WrongMethod("POST") };
+        return if method == Method::POST {
+            Route::Model(surface)
+        } else {
+            Route::WrongMethod("POST")
+        };
     }
     let models = match path.strip_prefix("/v1/models") {
         Some("" | "/") => Some(None),
@@ -53,7 +57,11 @@ fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
         None => None,
     };
     if let Some(wanted) = models {
-        return if method == Method::GET { Route::Models(wanted) } else { Route::WrongMethod("GET") };
+        return if method == Method::GET {
+            Route::Models(wanted)
+        } else {
+            Route::WrongMethod("GET")
+        };
     }
     match ops::methods(path) {
         Some(methods) if methods.contains(method) => Route::Operational,
@@ -71,10 +79,15 @@ pub(crate) fn handle(
 ) -> BoxFuture<'static, Result<Reply, Infallible>> {
     async move {
         connection.arrived();
-        let answered = AssertUnwindSafe(answer(worker, request)).catch_unwind().await;
+        let answered = AssertUnwindSafe(answer(worker, request))
+            .catch_unwind()
+            .await;
         let reply = answered.unwrap_or_else(|_| {
             tracing::error!("panic_recovered");
-            error_body(&Error::new(Code::InternalError, "the gateway failed"), Dialect::OpenAi)
+            error_body(
+                &Error::new(Code::InternalError, "the gateway failed"),
+                Dialect::OpenAi,
+            )
         });
         Ok(reply.map(|body| body.on(connection)))
     }
@@ -98,14 +111,20 @@ async fn answer(worker: Arc<Worker>, request: Request<Incoming>) -> Reply {
             reply
         }
         Route::WrongMethod(allowed) => {
-            let surface = if path.starts_with("/v1/messages") { Some(Surface::Messages) } else { None };
+            let surface = if path.starts_with("/v1/messages") {
+                Some(Surface::Messages)
+            } else {
+                None
+            };
             let error = Error::new(
                 Code::MethodNotAllowed,
                 format!("`{path}` takes {allowed}, not {}", parts.method),
             );
             let mut call = Call::new(worker, "OTHER", "unmatched", surface, &parts.headers);
             let mut reply = refuse(&mut call, error);
-            reply.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+            reply
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static(allowed));
             reply
         }
         Route::Unknown => {
@@ -140,8 +159,13 @@ async fn model_list(worker: &Arc<Worker>, request: &HeaderMap, wanted: Option<St
 
 async fn model_call(worker: Arc<Worker>, surface: Surface, parts: Parts, body: Incoming) -> Reply {
     let every = worker.gateway.settings.heartbeat;
-    let mut call =
-        Box::new(Call::new(worker, "POST", surface.path(), Some(surface), &parts.headers));
+    let mut call = Box::new(Call::new(
+        worker,
+        "POST",
+        surface.path(),
+        Some(surface),
+        &parts.headers,
+    ));
     let target = match prepare(&mut call, surface, &parts.headers, body).await {
         Ok(target) => target,
         Err(error) => return refuse(&mut call, error),
@@ -198,7 +222,9 @@ fn error_body(error: &Error, dialect: Dialect) -> Reply {
     let body = render(error, dialect, Correlation::default());
     let mut reply = Response::new(ReplyBody::whole(vec![body.into()]));
     *reply.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
-    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    reply
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     reply
 }
 

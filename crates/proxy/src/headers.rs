@@ -66,24 +66,44 @@ names! {
 #[must_use]
 pub fn presented_key(headers: &HeaderMap) -> Option<&str> {
     let text = |name: &HeaderName| {
-        headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim)
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::trim)
     };
     let bearer = text(&AUTHORIZATION).and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+        scheme
+            .eq_ignore_ascii_case("bearer")
+            .then_some(token.trim())
     });
-    [bearer, text(&X_API_KEY), text(&API_KEY), text(&X_GOOG_API_KEY), text(&XI_API_KEY)]
-        .into_iter()
-        .flatten()
-        .find(|key| !key.is_empty())
+    [
+        bearer,
+        text(&X_API_KEY),
+        text(&API_KEY),
+        text(&X_GOOG_API_KEY),
+        text(&XI_API_KEY),
+    ]
+    .into_iter()
+    .flatten()
+    .find(|key| !key.is_empty())
 }
 
 /// The head of the request to a provider.
 #[must_use]
-pub fn upstream(caller: &HeaderMap, lane: &Lane, stream: bool, user_agent: &HeaderValue) -> HeaderMap {
+pub fn upstream(
+    caller: &HeaderMap,
+    lane: &Lane,
+    stream: bool,
+    user_agent: &HeaderValue,
+) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(12);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let accept = if stream { "text/event-stream" } else { "application/json" };
+    let accept = if stream {
+        "text/event-stream"
+    } else {
+        "application/json"
+    };
     headers.insert(ACCEPT, HeaderValue::from_static(accept));
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers.insert(USER_AGENT, user_agent.clone());
@@ -151,7 +171,10 @@ mod tests {
         pairs
             .iter()
             .map(|(name, value)| {
-                (HeaderName::from_static(name), HeaderValue::from_static(value))
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
             })
             .collect()
     }
@@ -159,10 +182,19 @@ mod tests {
     #[test]
     fn the_first_header_with_a_key_wins() {
         for (pairs, expected) in [
-            (vec![("authorization", "Bearer  vk-1 "), ("x-api-key", "vk-2")], Some("vk-1")),
+            (
+                vec![("authorization", "Bearer  vk-1 "), ("x-api-key", "vk-2")],
+                Some("vk-1"),
+            ),
             (vec![("authorization", "bEARER vk-1")], Some("vk-1")),
-            (vec![("authorization", "Bearer "), ("x-api-key", "vk-2")], Some("vk-2")),
-            (vec![("authorization", "Basic abc"), ("api-key", "vk-3")], Some("vk-3")),
+            (
+                vec![("authorization", "Bearer "), ("x-api-key", "vk-2")],
+                Some("vk-2"),
+            ),
+            (
+                vec![("authorization", "Basic abc"), ("api-key", "vk-3")],
+                Some("vk-3"),
+            ),
             (vec![("x-goog-api-key", "vk-4")], Some("vk-4")),
             (vec![("xi-api-key", " vk-5 ")], Some("vk-5")),
             (vec![("x-api-key", "  ")], None),

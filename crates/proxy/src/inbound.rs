@@ -43,14 +43,24 @@ pub(crate) struct Inbound {
 impl Inbound {
     /// Keeps what the record shows of an envelope.
     pub(crate) fn new(body: Bytes, permit: BytePermit) -> Self {
-        Self { body, permit: Some(permit), ..Self::default() }
+        Self {
+            body,
+            permit: Some(permit),
+            ..Self::default()
+        }
     }
 
     /// Notes what the envelope says.
     pub(crate) fn note(&mut self, envelope: &Envelope<'_>) {
-        self.model = envelope.model.as_ref().map(|(model, _)| model.clone().into_owned());
+        self.model = envelope
+            .model
+            .as_ref()
+            .map(|(model, _)| model.clone().into_owned());
         self.stream = envelope.stream;
-        self.user = envelope.user.as_deref().and_then(crate::attribution::clean_user);
+        self.user = envelope
+            .user
+            .as_deref()
+            .and_then(crate::attribution::clean_user);
         self.session.clone_from(&envelope.session);
         self.parameters = envelope
             .parameters
@@ -62,18 +72,30 @@ impl Inbound {
 
 /// Refuses a declared length over the cap, before anything else is looked at (data-plane 4.1).
 pub(crate) fn check_length(headers: &HeaderMap, most: usize) -> Result<(), Error> {
-    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > most as u64) { Err(too_large(most)) } else { Ok(()) }
+    let declared = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > most as u64) {
+        Err(too_large(most))
+    } else {
+        Ok(())
+    }
 }
 
 fn too_large(most: usize) -> Error {
-    Error::new(Code::PayloadTooLarge, format!("the request body is larger than {most} bytes"))
-        .with("limit_bytes", most)
+    Error::new(
+        Code::PayloadTooLarge,
+        format!("the request body is larger than {most} bytes"),
+    )
+    .with("limit_bytes", most)
 }
 
 fn crowded() -> Error {
-    Error::new(Code::Overloaded, "the gateway holds as many request bytes as it may; try again")
-        .retry_after(1)
+    Error::new(
+        Code::Overloaded,
+        "the gateway holds as many request bytes as it may; try again",
+    )
+    .retry_after(1)
 }
 
 /// Reads the body and undoes its compression.
@@ -90,9 +112,9 @@ pub(crate) async fn read(
     }
     // Inflating may take milliseconds: not on a data thread.
     let inflating = tokio::task::spawn_blocking(move || inflate(body, &encodings, most));
-    let inflated = inflating
-        .await
-        .map_err(|error| Error::new(Code::InternalError, "the body could not be read").because(error))??;
+    let inflated = inflating.await.map_err(|error| {
+        Error::new(Code::InternalError, "the body could not be read").because(error)
+    })??;
     if !permit.grow(inflated.len()) {
         return Err(crowded());
     }
@@ -104,8 +126,14 @@ async fn collect(
     mut incoming: Incoming,
     most: usize,
 ) -> Result<(Bytes, BytePermit), Error> {
-    let declared = incoming.size_hint().exact().and_then(|length| usize::try_from(length).ok());
-    let mut permit = gateway.bytes.take(declared.unwrap_or(0)).ok_or_else(crowded)?;
+    let declared = incoming
+        .size_hint()
+        .exact()
+        .and_then(|length| usize::try_from(length).ok());
+    let mut permit = gateway
+        .bytes
+        .take(declared.unwrap_or(0))
+        .ok_or_else(crowded)?;
     let mut first = Bytes::new();
     let mut rest: Option<BytesMut> = None;
     let mut length = 0_usize;
@@ -113,7 +141,9 @@ async fn collect(
         let frame = match tokio::time::timeout(BODY_PAUSE, incoming.frame()).await {
             Ok(Some(Ok(frame))) => frame,
             Ok(Some(Err(error))) => {
-                return Err(Error::new(Code::BadRequest, "the request body broke off").because(error));
+                return Err(
+                    Error::new(Code::BadRequest, "the request body broke off").because(error)
+                );
             }
             Ok(None) => break,
             Err(_) => {
@@ -124,7 +154,9 @@ async fn collect(
                 ));
             }
         };
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         length += data.len();
         if length > most {
             return Err(too_large(most));
@@ -164,7 +196,11 @@ fn encodings(headers: &HeaderMap) -> Result<Vec<Encoding>, Error> {
     let mut found = Vec::new();
     for value in headers.get_all(CONTENT_ENCODING) {
         let text = value.to_str().unwrap_or("?");
-        for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        for name in text
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+        {
             found.push(match name.to_ascii_lowercase().as_str() {
                 "identity" => continue,
                 "gzip" | "x-gzip" => Encoding::Gzip,
@@ -183,7 +219,10 @@ fn encodings(headers: &HeaderMap) -> Result<Vec<Encoding>, Error> {
         }
     }
     if found.len() > 4 {
-        return Err(Error::new(Code::BadRequest, "the body is encoded more than four times"));
+        return Err(Error::new(
+            Code::BadRequest,
+            "the body is encoded more than four times",
+        ));
     }
     Ok(found)
 }
@@ -194,13 +233,15 @@ fn inflate(body: Bytes, encodings: &[Encoding], most: usize) -> Result<Bytes, Er
         let limit = most as u64 + 1;
         let mut out = Vec::new();
         let read = match encoding {
-            Encoding::Gzip => {
-                flate2::read::MultiGzDecoder::new(&body[..]).take(limit).read_to_end(&mut out)
-            }
-            Encoding::Deflate => flate2::read::ZlibDecoder::new(&body[..]).take(limit).read_to_end(&mut out),
-            Encoding::Brotli => {
-                brotli_decompressor::Decompressor::new(&body[..], 4_096).take(limit).read_to_end(&mut out)
-            }
+            Encoding::Gzip => flate2::read::MultiGzDecoder::new(&body[..])
+                .take(limit)
+                .read_to_end(&mut out),
+            Encoding::Deflate => flate2::read::ZlibDecoder::new(&body[..])
+                .take(limit)
+                .read_to_end(&mut out),
+            Encoding::Brotli => brotli_decompressor::Decompressor::new(&body[..], 4_096)
+                .take(limit)
+                .read_to_end(&mut out),
             Encoding::Zstd => ruzstd::decoding::StreamingDecoder::new(&body[..])
                 .map_err(std::io::Error::other)
                 .and_then(|decoder| decoder.take(limit).read_to_end(&mut out)),
@@ -247,21 +288,43 @@ mod tests {
     #[test]
     fn codings_are_undone_in_reverse_order() {
         let mut headers = HeaderMap::new();
-        headers.append(CONTENT_ENCODING, HeaderValue::from_static("deflate, X-GZip"));
+        headers.append(
+            CONTENT_ENCODING,
+            HeaderValue::from_static("deflate, X-GZip"),
+        );
         headers.append(CONTENT_ENCODING, HeaderValue::from_static("identity"));
         let found = encodings(&headers).expect("known codings");
         assert_eq!(found, [Encoding::Deflate, Encoding::Gzip]);
         let body = gzip(&zlib(b"hello"));
         assert_eq!(inflate(body.into(), &found, 100).expect("a body"), "hello");
-        let zstd = ruzstd::encoding::compress_to_vec(&b"hello"[..], ruzstd::encoding::CompressionLevel::Fastest);
-        assert_eq!(inflate(zstd.into(), &[Encoding::Zstd], 100).expect("a body"), "hello");
+        let zstd = ruzstd::encoding::compress_to_vec(
+            &b"hello"[..],
+            ruzstd::encoding::CompressionLevel::Fastest,
+        );
+        assert_eq!(
+            inflate(zstd.into(), &[Encoding::Zstd], 100).expect("a body"),
+            "hello"
+        );
     }
 
     #[test]
     fn damage_and_bombs_are_refused() {
-        for encoding in [Encoding::Gzip, Encoding::Deflate, Encoding::Brotli, Encoding::Zstd] {
-            let error = inflate(Bytes::from_static(b"\xff\xfe\xfdnonsense"), &[encoding], 100);
-            assert_eq!(error.expect_err("damage").code(), Code::BadRequest, "{encoding:?}");
+        for encoding in [
+            Encoding::Gzip,
+            Encoding::Deflate,
+            Encoding::Brotli,
+            Encoding::Zstd,
+        ] {
+            let error = inflate(
+                Bytes::from_static(b"\xff\xfe\xfdnonsense"),
+                &[encoding],
+                100,
+            );
+            assert_eq!(
+                error.expect_err("damage").code(),
+                Code::BadRequest,
+                "{encoding:?}"
+            );
         }
         let mut cut = gzip(&[b'x'; 1000]);
         cut.truncate(cut.len() - 9);
@@ -271,6 +334,11 @@ mod tests {
         assert_eq!(error.code(), Code::PayloadTooLarge);
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("lzma"));
-        assert!(encodings(&headers).expect_err("unknown").message().contains("lzma"));
+        assert!(
+            encodings(&headers)
+                .expect_err("unknown")
+                .message()
+                .contains("lzma")
+        );
     }
 }

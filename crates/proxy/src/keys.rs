@@ -90,13 +90,17 @@ impl KeyCache {
         for index in 0..LOOKUP_THREADS {
             let cache = Arc::downgrade(&cache);
             let (receiver, lookups) = (receiver.clone(), lookups.clone());
-            std::thread::Builder::new().name(format!("lookup-{index}")).spawn(move || {
-                loop {
-                    let next = receiver.lock().blocking_recv();
-                    let (Some(lookup), Some(cache)) = (next, cache.upgrade()) else { return };
-                    cache.fill(&lookup, &lookups);
-                }
-            })?;
+            std::thread::Builder::new()
+                .name(format!("lookup-{index}"))
+                .spawn(move || {
+                    loop {
+                        let next = receiver.lock().blocking_recv();
+                        let (Some(lookup), Some(cache)) = (next, cache.upgrade()) else {
+                            return;
+                        };
+                        cache.fill(&lookup, &lookups);
+                    }
+                })?;
         }
         Ok(cache)
     }
@@ -127,7 +131,11 @@ impl KeyCache {
     /// looked up.
     pub async fn look_up(&self, presented: &str, peppers: &[Pepper]) -> Result<Arc<Bundle>, Error> {
         let digest = digest(presented);
-        if self.unknown.get(&digest).is_some_and(|until| until > Instant::now()) {
+        if self
+            .unknown
+            .get(&digest)
+            .is_some_and(|until| until > Instant::now())
+        {
             return Err(unknown());
         }
         let (sender, receiver) = oneshot::channel();
@@ -142,7 +150,10 @@ impl KeyCache {
             waiting.len() == 1
         };
         if first {
-            let hashes = peppers.iter().map(|pepper| pepper.hash(presented)).collect();
+            let hashes = peppers
+                .iter()
+                .map(|pepper| pepper.hash(presented))
+                .collect();
             if self.lookups.try_send(Lookup { digest, hashes }).is_err() {
                 self.filling.lock().waiting.remove(&digest);
                 return Err(unavailable("the queue of key lookups is full"));
@@ -171,7 +182,9 @@ impl KeyCache {
             }
             match &answer {
                 Answer::Found(bundle) => self.bundles.insert(lookup.digest, bundle.clone()),
-                Answer::Unknown => self.unknown.insert(lookup.digest, Instant::now() + UNKNOWN_FOR),
+                Answer::Unknown => self
+                    .unknown
+                    .insert(lookup.digest, Instant::now() + UNKNOWN_FOR),
                 Answer::Failed => {}
             }
             let waiting = filling.waiting.remove(&lookup.digest).unwrap_or_default();
@@ -202,7 +215,9 @@ impl Freshness for KeyCache {
                     .retain(|_, bundle| Some(&bundle.key_id) != change.virtual_key_id.as_ref());
             }
             // A provider may become newly reachable for any key of its organization.
-            _ => self.bundles.retain(|_, bundle| bundle.organization_id != change.organization_id),
+            _ => self
+                .bundles
+                .retain(|_, bundle| bundle.organization_id != change.organization_id),
         }
     }
 }
@@ -233,7 +248,10 @@ fn unknown() -> Error {
 }
 
 fn unavailable(cause: &str) -> Error {
-    Error::new(Code::AuthUpstreamUnavailable, "the virtual key could not be looked up; try again")
-        .because(cause)
-        .retry_after(1)
+    Error::new(
+        Code::AuthUpstreamUnavailable,
+        "the virtual key could not be looked up; try again",
+    )
+    .because(cause)
+    .retry_after(1)
 }

@@ -19,8 +19,9 @@ use prometheus_client::registry::Registry;
 use crate::record::Access;
 
 /// Buckets of all duration histograms, seconds (observability 10).
-const BUCKETS: [f64; 14] =
-    [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+const BUCKETS: [f64; 14] = [
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
+];
 /// Distinct model labels before they fold onto `other`.
 const MODEL_LABELS: usize = 100;
 
@@ -123,7 +124,11 @@ impl Default for Metrics {
 impl Metrics {
     fn register(&mut self) {
         let registry = &mut self.registry;
-        registry.register("gateway_http_requests", "Requests served", self.requests.clone());
+        registry.register(
+            "gateway_http_requests",
+            "Requests served",
+            self.requests.clone(),
+        );
         registry.register(
             "gateway_http_request_duration_seconds",
             "Arrival to last byte",
@@ -144,10 +149,26 @@ impl Metrics {
             "Streams that ended without usage",
             self.usage_missing.clone(),
         );
-        registry.register("gateway_in_flight_requests", "Being handled", self.in_flight.clone());
-        registry.register("gateway_streaming_active", "Open streams", self.streaming.clone());
-        registry.register("gateway_draining", "1 after the signal to stop", self.draining.clone());
-        registry.register("gateway_auth_cache_lookups", "Key lookups", self.key_lookups.clone());
+        registry.register(
+            "gateway_in_flight_requests",
+            "Being handled",
+            self.in_flight.clone(),
+        );
+        registry.register(
+            "gateway_streaming_active",
+            "Open streams",
+            self.streaming.clone(),
+        );
+        registry.register(
+            "gateway_draining",
+            "1 after the signal to stop",
+            self.draining.clone(),
+        );
+        registry.register(
+            "gateway_auth_cache_lookups",
+            "Key lookups",
+            self.key_lookups.clone(),
+        );
         registry.register(
             "gateway_auth_cache_hits",
             "Key lookups answered from memory",
@@ -173,22 +194,33 @@ impl Metrics {
             model: model.clone(),
         };
         self.requests.get_or_create(&labels).inc();
-        let labels = DurationLabels { route: access.route, provider };
-        self.durations.get_or_create(&labels).observe(seconds(access.duration_us));
+        let labels = DurationLabels {
+            route: access.route,
+            provider,
+        };
+        self.durations
+            .get_or_create(&labels)
+            .observe(seconds(access.duration_us));
         let labels = ProviderLabels { provider, model };
         if let Some(micros) = access.provider_us {
-            self.provider_durations.get_or_create(&labels).observe(seconds(micros));
+            self.provider_durations
+                .get_or_create(&labels)
+                .observe(seconds(micros));
         }
         if access.usage_missing {
             self.usage_missing.get_or_create(&labels).inc();
         }
         if let Some(micros) = access.first_chunk_us {
-            self.first_chunk.get_or_create(&StreamLabels { provider }).observe(seconds(micros));
+            self.first_chunk
+                .get_or_create(&StreamLabels { provider })
+                .observe(seconds(micros));
         }
     }
 
     fn model_label(&self, model: Option<&str>) -> String {
-        let Some(model) = model else { return "unknown".to_owned() };
+        let Some(model) = model else {
+            return "unknown".to_owned();
+        };
         let mut models = self.models.lock();
         if models.contains(model) {
             return model.to_owned();
@@ -219,17 +251,64 @@ impl Metrics {
             traces_dropped,
         } = sampled;
         for (name, kind, help, value) in [
-            ("gateway_auth_cache_size", "gauge", "Keys held in memory", key_cache_size),
-            ("gateway_spend_spool_bytes", "gauge", "Spend records not in the ledger yet", spool_bytes),
-            ("gateway_spend_spool_appended_total", "counter", "Spend records written", spool_appended),
-            ("gateway_spend_spool_dropped_total", "counter", "Spend records lost; stays 0", 0),
-            ("gateway_spend_drain_lag_seconds", "gauge", "Age of the oldest of them", spool_lag_seconds),
-            ("gateway_spend_records_folded_total", "counter", "Requests settled in the ledger", folded),
-            ("gateway_trace_queue_depth", "gauge", "Finished requests not stored yet", trace_queue_depth),
-            ("gateway_traces_stored_total", "counter", "Traces stored", traces_stored),
-            ("gateway_customer_trace_spans_dropped_total", "counter", "Traces lost", traces_dropped),
+            (
+                "gateway_auth_cache_size",
+                "gauge",
+                "Keys held in memory",
+                key_cache_size,
+            ),
+            (
+                "gateway_spend_spool_bytes",
+                "gauge",
+                "Spend records not in the ledger yet",
+                spool_bytes,
+            ),
+            (
+                "gateway_spend_spool_appended_total",
+                "counter",
+                "Spend records written",
+                spool_appended,
+            ),
+            (
+                "gateway_spend_spool_dropped_total",
+                "counter",
+                "Spend records lost; stays 0",
+                0,
+            ),
+            (
+                "gateway_spend_drain_lag_seconds",
+                "gauge",
+                "Age of the oldest of them",
+                spool_lag_seconds,
+            ),
+            (
+                "gateway_spend_records_folded_total",
+                "counter",
+                "Requests settled in the ledger",
+                folded,
+            ),
+            (
+                "gateway_trace_queue_depth",
+                "gauge",
+                "Finished requests not stored yet",
+                trace_queue_depth,
+            ),
+            (
+                "gateway_traces_stored_total",
+                "counter",
+                "Traces stored",
+                traces_stored,
+            ),
+            (
+                "gateway_customer_trace_spans_dropped_total",
+                "counter",
+                "Traces lost",
+                traces_dropped,
+            ),
         ] {
-            text.push_str(&format!("# HELP {name} {help}.\n# TYPE {name} {kind}\n{name} {value}\n"));
+            text.push_str(&format!(
+                "# HELP {name} {help}.\n# TYPE {name} {kind}\n{name} {value}\n"
+            ));
         }
         text
     }

@@ -63,7 +63,10 @@ pub(crate) async fn answer(
     let (models, gaps) = list(worker, bundle).await;
     if let Some(wanted) = wanted {
         let Some(owner) = models.get(wanted) else {
-            return Err(Error::new(Code::NotFound, format!("the key reaches no model named `{wanted}`")));
+            return Err(Error::new(
+                Code::NotFound,
+                format!("the key reaches no model named `{wanted}`"),
+            ));
         };
         let body = if caller.contains_key(headers::ANTHROPIC_VERSION) {
             anthropic_entry(wanted)
@@ -81,14 +84,19 @@ pub(crate) async fn answer(
             "last_id": ids.last(),
         })
     } else {
-        let data: Vec<Value> = models.iter().map(|(id, owner)| openai_entry(id, owner)).collect();
+        let data: Vec<Value> = models
+            .iter()
+            .map(|(id, owner)| openai_entry(id, owner))
+            .collect();
         json!({"object": "list", "data": data})
     };
     let mut reply = json_reply(200, &body);
     if !gaps.is_empty()
         && let Ok(value) = HeaderValue::from_str(&gaps.join(","))
     {
-        reply.headers_mut().insert(headers::MODELS_INCOMPLETE, value);
+        reply
+            .headers_mut()
+            .insert(headers::MODELS_INCOMPLETE, value);
     }
     Ok(reply)
 }
@@ -107,7 +115,12 @@ async fn list(worker: &Worker, bundle: &Bundle) -> (BTreeMap<String, String>, Ve
     for alias in bundle.reach.aliases.keys() {
         names.push((alias.clone(), owner_of(bundle, alias)));
     }
-    for literal in bundle.reach.models_allowed.iter().flat_map(|list| list.literals()) {
+    for literal in bundle
+        .reach
+        .models_allowed
+        .iter()
+        .flat_map(|list| list.literals())
+    {
         names.push((literal.to_owned(), owner_of(bundle, literal)));
     }
     let lanes = bundle.lanes.iter().zip(&bundle.reach.lanes);
@@ -146,27 +159,48 @@ fn reaches(bundle: &Bundle, name: &str) -> bool {
 fn owner_of(bundle: &Bundle, name: &str) -> String {
     let resolved = resolve(&bundle.reach, name, "/v1/models", |_| true).ok();
     let lane = resolved.and_then(|resolved| bundle.lanes.get(*resolved.candidates.first()?));
-    lane.map_or("langwatch", |lane| lane.kind.as_str()).to_owned()
+    lane.map_or("langwatch", |lane| lane.kind.as_str())
+        .to_owned()
 }
 
 /// The models that a lane declares, or else lists when it is asked.
 async fn known(worker: &Worker, lane: &Lane, facts: &LaneFacts) -> Option<Vec<String>> {
-    let declared: Vec<String> =
-        facts.models.iter().chain(facts.deployments.keys()).cloned().collect();
-    if declared.is_empty() { discovered(worker, lane).await } else { Some(declared) }
+    let declared: Vec<String> = facts
+        .models
+        .iter()
+        .chain(facts.deployments.keys())
+        .cloned()
+        .collect();
+    if declared.is_empty() {
+        discovered(worker, lane).await
+    } else {
+        Some(declared)
+    }
 }
 
 async fn discovered(worker: &Worker, lane: &Lane) -> Option<Vec<String>> {
     let endpoint = lane.endpoint.as_ref().ok()?;
     let key = format!("{} {}{}", lane.id, endpoint.origin(), lane.models_path());
     let cache = &worker.gateway.discovery.0;
-    if let Some(listed) = cache.get(&key).filter(|listed| listed.until > Instant::now()) {
+    if let Some(listed) = cache
+        .get(&key)
+        .filter(|listed| listed.until > Instant::now())
+    {
         return listed.models.clone();
     }
-    let models = timeout(PROBE_LIMIT, probe(worker, lane)).await.ok().flatten();
+    let models = timeout(PROBE_LIMIT, probe(worker, lane))
+        .await
+        .ok()
+        .flatten();
     let empty = models.as_ref().is_none_or(Vec::is_empty);
     let until = Instant::now() + if empty { KEEP_EMPTY_FOR } else { KEEP_FOR };
-    cache.insert(key, Arc::new(Listed { models: models.clone(), until }));
+    cache.insert(
+        key,
+        Arc::new(Listed {
+            models: models.clone(),
+            until,
+        }),
+    );
     models
 }
 
@@ -185,7 +219,10 @@ async fn probe(worker: &Worker, lane: &Lane) -> Option<Vec<String>> {
     map.insert(ACCEPT, HeaderValue::from_static("application/json"));
     map.insert(USER_AGENT, worker.gateway.user_agent.clone());
     if lane.kind == LaneKind::Anthropic {
-        map.insert(headers::ANTHROPIC_VERSION, HeaderValue::from_static("2023-06-01"));
+        map.insert(
+            headers::ANTHROPIC_VERSION,
+            HeaderValue::from_static("2023-06-01"),
+        );
     }
     for (name, value) in &lane.headers {
         map.insert(name.clone(), value.clone());
@@ -198,20 +235,35 @@ async fn probe(worker: &Worker, lane: &Lane) -> Option<Vec<String>> {
         value.set_sensitive(true);
         map.insert(headers::X_API_KEY, value);
     }
-    let timeouts = Timeouts { head: PROBE_LIMIT, ..worker.gateway.settings.timeouts };
-    let sent = worker.pool.send(endpoint, lane.models_path(), request, &timeouts).await.ok()?;
+    let timeouts = Timeouts {
+        head: PROBE_LIMIT,
+        ..worker.gateway.settings.timeouts
+    };
+    let sent = worker
+        .pool
+        .send(endpoint, lane.models_path(), request, &timeouts)
+        .await
+        .ok()?;
     if !sent.response.status().is_success() {
         return None;
     }
     let mut body = sent.response.into_body();
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.ok()?.into_data() else { continue };
+        let Ok(data) = frame.ok()?.into_data() else {
+            continue;
+        };
         bytes.extend_from_slice(&data);
         if bytes.len() > ANSWER_BYTES {
             return None;
         }
     }
     let page: Page = serde_json::from_slice(&bytes).ok()?;
-    Some(page.data.into_iter().map(|entry| entry.id).take(MODELS_PER_PROVIDER).collect())
+    Some(
+        page.data
+            .into_iter()
+            .map(|entry| entry.id)
+            .take(MODELS_PER_PROVIDER)
+            .collect(),
+    )
 }

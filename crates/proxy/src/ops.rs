@@ -16,9 +16,13 @@ use crate::worker::Gateway;
 pub(crate) fn methods(path: &str) -> Option<&'static [Method]> {
     const READ: &[Method] = &[Method::GET, Method::HEAD];
     match path {
-        "/" | "/health" | "/healthz" | "/readyz" | "/startupz" | "/metrics" | "/debug/control-plane" => {
-            Some(READ)
-        }
+        "/"
+        | "/health"
+        | "/healthz"
+        | "/readyz"
+        | "/startupz"
+        | "/metrics"
+        | "/debug/control-plane" => Some(READ),
         _ => None,
     }
 }
@@ -27,7 +31,10 @@ pub(crate) fn methods(path: &str) -> Option<&'static [Method]> {
 pub(crate) fn answer(gateway: &Gateway, path: &str) -> Reply {
     let draining = gateway.draining.load(Ordering::Relaxed);
     match path {
-        "/" => text(format!("LangWatch AI gateway {}\n", gateway.settings.version)),
+        "/" => text(format!(
+            "LangWatch AI gateway {}\n",
+            gateway.settings.version
+        )),
         "/metrics" => {
             let mut reply = text(gateway.metrics.render(sampled(gateway)));
             let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -35,15 +42,21 @@ pub(crate) fn answer(gateway: &Gateway, path: &str) -> Reply {
             reply
         }
         "/health" => {
-            let mut reply =
-                json_reply(200, &json!({"status": "ok", "checks": {"gateway": "ok", "control_plane": "ok"}}));
-            reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            let mut reply = json_reply(
+                200,
+                &json!({"status": "ok", "checks": {"gateway": "ok", "control_plane": "ok"}}),
+            );
+            reply
+                .headers_mut()
+                .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             reply
         }
         "/debug/control-plane" => {
             let url = &gateway.settings.control_plane_base_url;
             let mut reply = json_reply(200, &json!({ "control_plane_base_url": url }));
-            reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            reply
+                .headers_mut()
+                .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             reply
         }
         "/healthz" => json_reply(200, &probe(gateway, "ok")),
@@ -58,7 +71,11 @@ pub(crate) fn answer(gateway: &Gateway, path: &str) -> Reply {
 
 fn spool_state(gateway: &Gateway) -> &'static str {
     let stats = gateway.spool.stats(gateway.clock.now());
-    if stats.backlog_bytes >= stats.max_bytes { "full" } else { "ok" }
+    if stats.backlog_bytes >= stats.max_bytes {
+        "full"
+    } else {
+        "ok"
+    }
 }
 
 fn probe(gateway: &Gateway, status: &str) -> Value {
@@ -73,7 +90,10 @@ fn probe(gateway: &Gateway, status: &str) -> Value {
 
 fn sampled(gateway: &Gateway) -> Sampled {
     let spool = gateway.spool.stats(gateway.clock.now());
-    gateway.metrics.bytes_in_flight.set(i64::try_from(gateway.bytes.used()).unwrap_or(i64::MAX));
+    gateway
+        .metrics
+        .bytes_in_flight
+        .set(i64::try_from(gateway.bytes.used()).unwrap_or(i64::MAX));
     Sampled {
         key_cache_size: gateway.keys.len() as u64,
         spool_bytes: spool.backlog_bytes,

@@ -125,13 +125,19 @@ impl Records {
 
     /// Hands a finished request over. Never waits.
     pub fn put(&self, thread: usize, mut finished: Finished) {
-        let Some(outbox) = self.outboxes.get(thread) else { return };
+        let Some(outbox) = self.outboxes.get(thread) else {
+            return;
+        };
         if finished.captured > 0
-            && self.captured.fetch_add(finished.captured, Ordering::Relaxed) + finished.captured
+            && self
+                .captured
+                .fetch_add(finished.captured, Ordering::Relaxed)
+                + finished.captured
                 > self.captured_max
         {
             // The record stays, its bodies go: the cap is for the process.
-            self.captured.fetch_sub(finished.captured, Ordering::Relaxed);
+            self.captured
+                .fetch_sub(finished.captured, Ordering::Relaxed);
             finished.captured = 0;
             if let Some(trace) = &mut finished.trace {
                 trace.input = None;
@@ -142,7 +148,8 @@ impl Records {
         let mut waiting = outbox.waiting.lock();
         if waiting.len() >= BOX_RECORDS {
             self.dropped.fetch_add(1, Ordering::Relaxed);
-            self.captured.fetch_sub(finished.captured, Ordering::Relaxed);
+            self.captured
+                .fetch_sub(finished.captured, Ordering::Relaxed);
             return;
         }
         waiting.push(finished);
@@ -208,8 +215,12 @@ impl Writer {
             if !backlog.is_empty() {
                 match self.traces.append(&backlog) {
                     Ok(()) => {
-                        self.records.stored.fetch_add(backlog.len() as u64, Ordering::Relaxed);
-                        self.records.depth.fetch_sub(backlog.len(), Ordering::Relaxed);
+                        self.records
+                            .stored
+                            .fetch_add(backlog.len() as u64, Ordering::Relaxed);
+                        self.records
+                            .depth
+                            .fetch_sub(backlog.len(), Ordering::Relaxed);
                         backlog.clear();
                         failures = 0;
                     }
@@ -220,7 +231,9 @@ impl Writer {
                         }
                         if backlog.len() > BOX_RECORDS || stopping {
                             let lost = backlog.len();
-                            self.records.dropped.fetch_add(lost as u64, Ordering::Relaxed);
+                            self.records
+                                .dropped
+                                .fetch_add(lost as u64, Ordering::Relaxed);
                             self.records.depth.fetch_sub(lost, Ordering::Relaxed);
                             backlog.clear();
                         }
@@ -245,7 +258,12 @@ impl Writer {
     ) {
         let mut lines = Vec::new();
         let mut used = Vec::new();
-        for Finished { access, trace, captured } in batch {
+        for Finished {
+            access,
+            trace,
+            captured,
+        } in batch
+        {
             self.metrics.finished(&access);
             self.log(&access, &mut lines);
             self.records.captured.fetch_sub(captured, Ordering::Relaxed);
@@ -254,7 +272,10 @@ impl Writer {
                 continue;
             };
             if trace.facts.provider.is_some() {
-                let last = noted.get(&trace.virtual_key_id).copied().unwrap_or_default();
+                let last = noted
+                    .get(&trace.virtual_key_id)
+                    .copied()
+                    .unwrap_or_default();
                 if trace.started_at.seconds() - last >= NOTE_EVERY_SECONDS {
                     if noted.len() >= NOTED_KEYS {
                         noted.clear();

@@ -61,11 +61,17 @@ impl IdleClock {
     /// Ready when a limit passed.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<&'static str> {
         let deadline = self.deadline();
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         while sleep.as_mut().poll(cx).is_ready() {
             if deadline <= Instant::now() {
                 let total = self.total.is_some_and(|total| total <= deadline);
-                return Poll::Ready(if total { "the call took too long" } else { "the provider fell silent" });
+                return Poll::Ready(if total {
+                    "the call took too long"
+                } else {
+                    "the provider fell silent"
+                });
             }
             sleep.as_mut().reset(deadline);
         }
@@ -92,7 +98,12 @@ impl Relay {
             early: early.into(),
             tap,
             permit,
-            clock: IdleClock { idle: limits.idle, last: Instant::now(), total, sleep: None },
+            clock: IdleClock {
+                idle: limits.idle,
+                last: Instant::now(),
+                total,
+                sleep: None,
+            },
             state: State::Passing,
             tail: *b"\n\n",
         }
@@ -119,7 +130,9 @@ impl Relay {
         loop {
             match std::mem::replace(&mut self.state, State::Over) {
                 State::Over => return Poll::Ready(None),
-                State::Broken => return Poll::Ready(Some(Err(std::io::ErrorKind::BrokenPipe.into()))),
+                State::Broken => {
+                    return Poll::Ready(Some(Err(std::io::ErrorKind::BrokenPipe.into())));
+                }
                 State::Closing(piece) => return Poll::Ready(Some(Ok(Frame::data(piece)))),
                 State::Passing => self.state = State::Passing,
             }
@@ -188,7 +201,11 @@ impl Relay {
         if self.tap.form() == BodyForm::ChatStream && finished {
             // Some servers leave the end marker out; clients wait for it (data-plane 17.2).
             self.settle();
-            let mark = if &self.tail == b"\n\n" { "data: [DONE]\n\n" } else { "\n\ndata: [DONE]\n\n" };
+            let mark = if &self.tail == b"\n\n" {
+                "data: [DONE]\n\n"
+            } else {
+                "\n\ndata: [DONE]\n\n"
+            };
             self.state = State::Closing(Bytes::from_static(mark.as_bytes()));
             return;
         }
@@ -200,7 +217,9 @@ impl Relay {
     fn broke(&mut self, why: &str) {
         let over = self.tap.observed().complete;
         let chunk = self.tap.observed().events;
-        let _ = self.call.end(&Ending::BrokeOff(why.to_owned()), Some(&mut self.tap));
+        let _ = self
+            .call
+            .end(&Ending::BrokeOff(why.to_owned()), Some(&mut self.tap));
         self.state = if over {
             State::Over
         } else if self.tap.is_stream() {
@@ -247,6 +266,9 @@ mod tests {
              \"message\":\"the provider's stream failed after chunk 3\",\"param\":null}}\n\n"
         );
         let frame = failure_frame(BodyForm::MessagesStream, 1);
-        assert!(frame.contains("data: {\"type\":\"error\",\"error\":{\"type\":\"api_error\""), "{frame}");
+        assert!(
+            frame.contains("data: {\"type\":\"error\",\"error\":{\"type\":\"api_error\""),
+            "{frame}"
+        );
     }
 }

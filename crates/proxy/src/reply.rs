@@ -50,12 +50,18 @@ enum State {
 impl ReplyBody {
     /// A body that is there.
     pub(crate) fn whole(pieces: Vec<Bytes>) -> Self {
-        Self { kind: Kind::Whole(RequestBody::new(pieces)), connection: None }
+        Self {
+            kind: Kind::Whole(RequestBody::new(pieces)),
+            connection: None,
+        }
     }
 
     /// A body that is passed on.
     pub(crate) fn relay(relay: Relay) -> Self {
-        Self { kind: Kind::Relay(Box::new(relay)), connection: None }
+        Self {
+            kind: Kind::Relay(Box::new(relay)),
+            connection: None,
+        }
     }
 
     /// The body of an answer that is still awaited: a space now and then `every` so often, then the body
@@ -67,7 +73,10 @@ impl ReplyBody {
             beat: Box::pin(tokio::time::sleep(every)),
             owed: true,
         };
-        Self { kind: Kind::Awaited(Box::new(awaited)), connection: None }
+        Self {
+            kind: Kind::Awaited(Box::new(awaited)),
+            connection: None,
+        }
     }
 
     /// Ties the body to its connection.
@@ -94,7 +103,9 @@ impl Body for ReplyBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match &mut self.kind {
-            Kind::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Kind::Whole(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map_err(|never| match never {}),
             Kind::Relay(relay) => relay.poll(cx),
             Kind::Awaited(awaited) => awaited.poll(cx),
         }
@@ -111,7 +122,9 @@ impl Body for ReplyBody {
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Whole(body) => body.size_hint(),
-            Kind::Relay(relay) => relay.length().map_or_else(SizeHint::default, SizeHint::with_exact),
+            Kind::Relay(relay) => relay
+                .length()
+                .map_or_else(SizeHint::default, SizeHint::with_exact),
             Kind::Awaited(_) => SizeHint::default(),
         }
     }

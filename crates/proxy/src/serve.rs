@@ -78,14 +78,21 @@ impl DataPlane {
                 .max_blocking_threads(16)
                 .build()?;
             let watch = watch.clone();
-            let thread = std::thread::Builder::new().name(format!("data-{index}")).spawn(move || {
-                runtime.block_on(run(worker, listener, watch));
-                // Streams that were cut end here; a lookup that hangs must not hold the stop.
-                runtime.shutdown_timeout(Duration::from_millis(100));
-            })?;
+            let thread = std::thread::Builder::new()
+                .name(format!("data-{index}"))
+                .spawn(move || {
+                    runtime.block_on(run(worker, listener, watch));
+                    // Streams that were cut end here; a lookup that hangs must not hold the stop.
+                    runtime.shutdown_timeout(Duration::from_millis(100));
+                })?;
             threads.push(thread);
         }
-        Ok(Self { gateway, addr, phase, threads })
+        Ok(Self {
+            gateway,
+            addr,
+            phase,
+            threads,
+        })
     }
 
     /// Where the data plane listens.
@@ -186,14 +193,23 @@ fn accept(
     let _ = tcp.set_nodelay(true);
     let state = connections.add();
     let (worker, service_state) = (worker.clone(), state.clone());
-    let service =
-        service_fn(move |request| handle(worker.clone(), service_state.clone(), request));
-    let io = TokioIo::new(CallerIo { tcp, state: state.clone() });
+    let service = service_fn(move |request| handle(worker.clone(), service_state.clone(), request));
+    let io = TokioIo::new(CallerIo {
+        tcp,
+        state: state.clone(),
+    });
     tokio::spawn(async move {
         let _alive = alive;
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(None).pipeline_flush(false);
-        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(1_024);
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(None)
+            .pipeline_flush(false);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(1_024);
         let connection = builder.serve_connection(io, service);
         let mut connection = std::pin::pin!(connection);
         let mut finishing = false;

@@ -29,7 +29,10 @@ const KEY_BYTES: usize = 256;
 const ASSUMED_WINDOW: u64 = 1_000_000;
 
 /// Finds the key and checks that it may be used now. Fails closed.
-pub(crate) async fn authenticate(gateway: &Gateway, headers: &HeaderMap) -> Result<Arc<Bundle>, Error> {
+pub(crate) async fn authenticate(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+) -> Result<Arc<Bundle>, Error> {
     let presented = presented_key(headers).ok_or_else(|| {
         Error::new(Code::InvalidApiKey, "no virtual key was sent").tip(
             "Send it as `Authorization: Bearer <key>`, `x-api-key`, `api-key`, `x-goog-api-key` or \
@@ -37,7 +40,10 @@ pub(crate) async fn authenticate(gateway: &Gateway, headers: &HeaderMap) -> Resu
         )
     })?;
     if presented.len() > KEY_BYTES || !presented.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Error::new(Code::InvalidApiKey, "the virtual key is malformed"));
+        return Err(Error::new(
+            Code::InvalidApiKey,
+            "the virtual key is malformed",
+        ));
     }
     let digest = digest(presented);
     gateway.metrics.key_lookups.inc();
@@ -51,23 +57,32 @@ pub(crate) async fn authenticate(gateway: &Gateway, headers: &HeaderMap) -> Resu
     let now = gateway.clock.now();
     if bundle.grace_until.is_some_and(|until| until <= now) {
         gateway.keys.forget(digest);
-        return Err(Error::new(Code::InvalidApiKey, "the virtual key is not known here")
-            .because("the secret before the last rotation, past its grace"));
+        return Err(
+            Error::new(Code::InvalidApiKey, "the virtual key is not known here")
+                .because("the secret before the last rotation, past its grace"),
+        );
     }
     match bundle.status {
         KeyStatus::Revoked => {
-            return Err(Error::new(Code::VirtualKeyRevoked, "the virtual key was revoked")
-                .tip("Ask an administrator for another key."));
+            return Err(
+                Error::new(Code::VirtualKeyRevoked, "the virtual key was revoked")
+                    .tip("Ask an administrator for another key."),
+            );
         }
         KeyStatus::Disabled => {
-            return Err(Error::new(Code::VirtualKeyDisabled, "the virtual key is disabled")
-                .tip("An administrator can enable it again."));
+            return Err(
+                Error::new(Code::VirtualKeyDisabled, "the virtual key is disabled")
+                    .tip("An administrator can enable it again."),
+            );
         }
         KeyStatus::Active => {}
     }
     if bundle.expires_at.is_some_and(|until| until <= now) {
-        return Err(Error::new(Code::VirtualKeyExpired, "the virtual key is past its expiry date")
-            .tip("Extend the date or create another key."));
+        return Err(Error::new(
+            Code::VirtualKeyExpired,
+            "the virtual key is past its expiry date",
+        )
+        .tip("Extend the date or create another key."));
     }
     Ok(bundle)
 }
@@ -89,28 +104,47 @@ pub(crate) fn plan(call: &mut Call, bundle: &Bundle, surface: Surface) -> Result
     let body = inbound.body.clone();
     let envelope = Envelope::read(&body).map_err(|error| unreadable(&error))?;
     inbound.note(&envelope);
-    let sent = envelope.model.as_ref().map(|(model, _)| model.as_ref()).filter(|model| !model.is_empty());
+    let sent = envelope
+        .model
+        .as_ref()
+        .map(|(model, _)| model.as_ref())
+        .filter(|model| !model.is_empty());
     let sent = sent.ok_or_else(|| {
-        Error::new(Code::MissingModel, "the body names no model: set the top-level field `model`")
-            .at("model")
-            .with("request_type", surface.request_type())
+        Error::new(
+            Code::MissingModel,
+            "the body names no model: set the top-level field `model`",
+        )
+        .at("model")
+        .with("request_type", surface.request_type())
     })?;
     let resolved = place(bundle, sent, surface)?;
     inbound.source = Some(resolved.source);
     // Fallback is not there yet: routing mode `none` uses the first candidate (data-plane 13.1).
     let Some(index) = resolved.candidates.first().copied() else {
-        return Err(Error::new(Code::InternalError, "no provider was chosen").because("no candidate"));
+        return Err(
+            Error::new(Code::InternalError, "no provider was chosen").because("no candidate")
+        );
     };
     let Some((lane, facts)) = bundle.lanes.get(index).zip(bundle.reach.lanes.get(index)) else {
         return Err(Error::new(Code::InternalError, "no provider was chosen").because("no lane"));
     };
-    let model = facts.deployments.get(&*resolved.model).map_or(&*resolved.model, String::as_str);
+    let model = facts
+        .deployments
+        .get(&*resolved.model)
+        .map_or(&*resolved.model, String::as_str);
     let edits = NativeEdits {
         model: (model != sent).then_some(model),
         include_usage: surface == Surface::Chat && lane.kind != LaneKind::Anthropic,
     };
     let pieces = native(&body, &envelope, edits).apply(&body);
-    call.funding = Some(fund(&call.worker.gateway, lane.kind, &resolved, &body, &envelope, surface));
+    call.funding = Some(fund(
+        &call.worker.gateway,
+        lane.kind,
+        &resolved,
+        &body,
+        &envelope,
+        surface,
+    ));
     call.dispatch = Some(Dispatch {
         lane: index,
         model: model.to_owned(),
@@ -119,12 +153,18 @@ pub(crate) fn plan(call: &mut Call, bundle: &Bundle, surface: Surface) -> Result
         status: None,
         outcome: "network",
     });
-    Ok(Target { lane: index, body: pieces })
+    Ok(Target {
+        lane: index,
+        body: pieces,
+    })
 }
 
 fn place<'a>(bundle: &'a Bundle, sent: &'a str, surface: Surface) -> Result<Resolved<'a>, Error> {
     resolve(&bundle.reach, sent, surface.path(), |index| {
-        bundle.lanes.get(index).is_some_and(|lane| lane.serves(surface))
+        bundle
+            .lanes
+            .get(index)
+            .is_some_and(|lane| lane.serves(surface))
     })
 }
 
@@ -155,9 +195,16 @@ fn fund(
         let bytes = (body.len() as u64).saturating_add(HIDDEN_INPUT_TOKENS);
         let countable = !envelope.unbounded_input && !points_elsewhere(body);
         let input_tokens_max = if countable { bytes.min(window) } else { window };
-        price.hold(&HoldBound { input_tokens_max, output_tokens_max: output_most })
+        price.hold(&HoldBound {
+            input_tokens_max,
+            output_tokens_max: output_most,
+        })
     });
-    Funding { price, hold, output_most }
+    Funding {
+        price,
+        hold,
+        output_most,
+    }
 }
 
 /// Whether the body may refer to content that its bytes do not hold: its tokens cannot be bounded by

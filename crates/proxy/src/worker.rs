@@ -86,7 +86,10 @@ impl ByteBudget {
     /// A budget of `most` bytes.
     #[must_use]
     pub fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { used: AtomicUsize::new(0), most })
+        Arc::new(Self {
+            used: AtomicUsize::new(0),
+            most,
+        })
     }
 
     /// Bytes taken.
@@ -98,7 +101,10 @@ impl ByteBudget {
     /// Takes `bytes`, or nothing when there is no room.
     #[must_use]
     pub fn take(self: &Arc<Self>, bytes: usize) -> Option<BytePermit> {
-        let mut permit = BytePermit { budget: self.clone(), bytes: 0 };
+        let mut permit = BytePermit {
+            budget: self.clone(),
+            bytes: 0,
+        };
         permit.grow(bytes).then_some(permit)
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use lw_core::{ModelProviderId, OrganizationId, ProjectId, TeamId, UnixMicros, UserId, VirtualKeyId};
+use lw_core::{
+    ModelProviderId, OrganizationId, ProjectId, TeamId, UnixMicros, UserId, VirtualKeyId,
+};
 use serde::{Deserialize, Serialize};
 
 /// What a scope row points at.

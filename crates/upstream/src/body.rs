@@ -22,7 +22,10 @@ impl RequestBody {
     #[must_use]
     pub fn new(pieces: Vec<Bytes>) -> Self {
         let len = pieces.iter().map(|piece| piece.len() as u64).sum();
-        Self { pieces: pieces.into(), len }
+        Self {
+            pieces: pieces.into(),
+            len,
+        }
     }
 }
 
@@ -60,7 +63,10 @@ pub struct UpstreamBody {
 
 impl UpstreamBody {
     pub(crate) fn new(incoming: Incoming, lease: Lease) -> Self {
-        let mut body = Self { incoming, lease: Some(lease) };
+        let mut body = Self {
+            incoming,
+            lease: Some(lease),
+        };
         body.release_at_end();
         body
     }

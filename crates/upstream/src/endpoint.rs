@@ -37,7 +37,11 @@ impl Endpoint {
         let https = match url.scheme() {
             "http" => false,
             "https" => true,
-            other => return Err(EndpointError(format!("must be http or https, not `{other}`"))),
+            other => {
+                return Err(EndpointError(format!(
+                    "must be http or https, not `{other}`"
+                )));
+            }
         };
         if !url.username().is_empty() || url.password().is_some() {
             return Err(wrong("must not contain user information"));
@@ -45,18 +49,27 @@ impl Endpoint {
         if url.query().is_some() || url.fragment().is_some() {
             return Err(wrong("must not contain a query or a fragment"));
         }
-        let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| wrong("has no host"))?;
-        let port = url.port_or_known_default().ok_or_else(|| wrong("has no port"))?;
+        let host = url
+            .host_str()
+            .filter(|host| !host.is_empty())
+            .ok_or_else(|| wrong("has no host"))?;
+        let port = url
+            .port_or_known_default()
+            .ok_or_else(|| wrong("has no port"))?;
         let text = match url.port() {
             Some(port) => format!("{host}:{port}"),
             None => host.to_owned(),
         };
         let authority: Authority = text.parse().map_err(|_| wrong("has an unusable host"))?;
-        let host_header = HeaderValue::from_str(&text).map_err(|_| wrong("has an unusable host"))?;
+        let host_header =
+            HeaderValue::from_str(&text).map_err(|_| wrong("has an unusable host"))?;
         Ok(Self(Arc::new(Inner {
             origin: format!("{}://{host}:{port}", url.scheme()),
             https,
-            host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
+            host: host
+                .trim_start_matches('[')
+                .trim_end_matches(']')
+                .to_owned(),
             port,
             authority,
             host_header,
@@ -101,11 +114,20 @@ impl Endpoint {
     }
 
     /// Puts target and `Host` into `request` for `path_and_query` on HTTP/1.1 or HTTP/2.
-    pub(crate) fn address<B>(&self, request: &mut http::Request<B>, path: &PathAndQuery, http2: bool) {
+    pub(crate) fn address<B>(
+        &self,
+        request: &mut http::Request<B>,
+        path: &PathAndQuery,
+        http2: bool,
+    ) {
         let mut parts = http::uri::Parts::default();
         parts.path_and_query = Some(path.clone());
         if http2 {
-            parts.scheme = Some(if self.0.https { Scheme::HTTPS } else { Scheme::HTTP });
+            parts.scheme = Some(if self.0.https {
+                Scheme::HTTPS
+            } else {
+                Scheme::HTTP
+            });
             parts.authority = Some(self.0.authority.clone());
         }
         if let Ok(uri) = http::Uri::from_parts(parts) {
@@ -115,7 +137,9 @@ impl Endpoint {
             request.headers_mut().remove(HOST);
             *request.version_mut() = http::Version::HTTP_2;
         } else {
-            request.headers_mut().insert(HOST, self.0.host_header.clone());
+            request
+                .headers_mut()
+                .insert(HOST, self.0.host_header.clone());
             *request.version_mut() = http::Version::HTTP_11;
         }
     }
@@ -132,7 +156,10 @@ mod tests {
         assert!(endpoint.is_https());
         assert_eq!(endpoint.base_path(), "/v1");
         let endpoint = Endpoint::parse("http://[::1]:8080").expect("a URL");
-        assert_eq!((endpoint.host(), endpoint.port(), endpoint.base_path()), ("::1", 8080, ""));
+        assert_eq!(
+            (endpoint.host(), endpoint.port(), endpoint.base_path()),
+            ("::1", 8080, "")
+        );
     }
 
     #[test]

@@ -39,17 +39,22 @@ impl AddressGuard {
     pub fn check_endpoint(&self, endpoint: &Endpoint) -> Result<(), Refusal> {
         let host = endpoint.host().trim_end_matches('.').to_ascii_lowercase();
         if METADATA_HOSTS.contains(&host.as_str()) || host.ends_with(".compute.internal") {
-            return Err(Refusal(format!("the host `{host}` serves machine credentials and is never called")));
+            return Err(Refusal(format!(
+                "the host `{host}` serves machine credentials and is never called"
+            )));
         }
         let listed = self.hosts.contains(&host);
         if !endpoint.is_https() && self.require_https && !listed {
-            return Err(Refusal(format!("plain http to `{host}` is refused: use https")));
+            return Err(Refusal(format!(
+                "plain http to `{host}` is refused: use https"
+            )));
         }
         match host.parse::<IpAddr>() {
             Ok(ip) => self.check_address(&host, SocketAddr::new(ip, endpoint.port())),
-            Err(_) if host == "localhost" || host.ends_with(".localhost") => {
-                self.check_address(&host, SocketAddr::new(Ipv4Addr::LOCALHOST.into(), endpoint.port()))
-            }
+            Err(_) if host == "localhost" || host.ends_with(".localhost") => self.check_address(
+                &host,
+                SocketAddr::new(Ipv4Addr::LOCALHOST.into(), endpoint.port()),
+            ),
             Err(_) => Ok(()),
         }
     }
@@ -61,11 +66,16 @@ impl AddressGuard {
     pub fn check_address(&self, host: &str, address: SocketAddr) -> Result<(), Refusal> {
         let ip = canonical(address.ip());
         if never(ip) {
-            return Err(Refusal(format!("`{host}` is a link-local or metadata address and is never called")));
+            return Err(Refusal(format!(
+                "`{host}` is a link-local or metadata address and is never called"
+            )));
         }
         let allowed = !is_private(ip)
             || self.allow_private
-            || self.hosts.iter().any(|listed| listed.eq_ignore_ascii_case(host))
+            || self
+                .hosts
+                .iter()
+                .any(|listed| listed.eq_ignore_ascii_case(host))
             || self.sockets.contains(&SocketAddr::new(ip, address.port()))
             || self.ranges.iter().any(|range| range.contains(&ip));
         if allowed {
@@ -145,7 +155,10 @@ mod tests {
     #[test]
     fn private_and_reserved_addresses_are_refused_unless_listed() {
         let closed = AddressGuard::default();
-        let open = AddressGuard { allow_private: true, ..AddressGuard::default() };
+        let open = AddressGuard {
+            allow_private: true,
+            ..AddressGuard::default()
+        };
         for url in [
             "http://127.0.0.1:8080",
             "http://localhost",
@@ -176,7 +189,10 @@ mod tests {
 
     #[test]
     fn metadata_services_are_refused_whatever_is_allowed() {
-        let open = AddressGuard { allow_private: true, ..AddressGuard::default() };
+        let open = AddressGuard {
+            allow_private: true,
+            ..AddressGuard::default()
+        };
         for url in [
             "http://169.254.169.254",
             "http://169.254.170.2",

@@ -198,7 +198,11 @@ enum Connection {
 pub(crate) struct Lease(LeaseKind);
 
 enum LeaseKind {
-    One { pool: Pool, origin: Endpoint, sender: http1::SendRequest<RequestBody> },
+    One {
+        pool: Pool,
+        origin: Endpoint,
+        sender: http1::SendRequest<RequestBody>,
+    },
     Many(#[expect(dead_code, reason = "held for its drop")] StreamCount),
 }
 
@@ -219,7 +223,11 @@ impl Drop for StreamCount {
 impl Lease {
     pub(crate) fn release(self) {
         match self.0 {
-            LeaseKind::One { pool, origin, sender } => pool.give_back(&origin, sender),
+            LeaseKind::One {
+                pool,
+                origin,
+                sender,
+            } => pool.give_back(&origin, sender),
             LeaseKind::Many(_) => {}
         }
     }
@@ -229,7 +237,11 @@ impl Pool {
     /// An empty pool.
     #[must_use]
     pub fn new(guard: Arc<AddressGuard>, tls: Arc<ClientConfig>) -> Self {
-        Self(Arc::new(Inner { guard, tls, hosts: Mutex::new(HashMap::new()) }))
+        Self(Arc::new(Inner {
+            guard,
+            tls,
+            hosts: Mutex::new(HashMap::new()),
+        }))
     }
 
     /// Sends `request` to `endpoint` and waits for the head of the answer. `Host` and the target are set
@@ -245,21 +257,42 @@ impl Pool {
         timeouts: &Timeouts,
     ) -> Result<Sent, UpstreamError> {
         let deadline = Instant::now() + timeouts.head;
-        let too_late = || UpstreamError::Timeout { step: "the answer", seconds: timeouts.head.as_secs() };
+        let too_late = || UpstreamError::Timeout {
+            step: "the answer",
+            seconds: timeouts.head.as_secs(),
+        };
         for _ in 0..STALE_AT_MOST {
-            let Some(connection) = self.check_out(endpoint) else { break };
+            let Some(connection) = self.check_out(endpoint) else {
+                break;
+            };
             let sending = self.send_on(connection, endpoint, path, request);
-            match timeout_at(deadline, sending).await.map_err(|_| too_late())? {
-                Ok(response) => return Ok(Sent { response, reused: true }),
+            match timeout_at(deadline, sending)
+                .await
+                .map_err(|_| too_late())?
+            {
+                Ok(response) => {
+                    return Ok(Sent {
+                        response,
+                        reused: true,
+                    });
+                }
                 Err(Failed::Unsent(back, _)) => request = back,
                 Err(Failed::Broken(error)) => return Err(UpstreamError::Broken(error)),
             }
         }
         let connection = self.open(endpoint, timeouts).await?;
         let sending = self.send_on(connection, endpoint, path, request);
-        match timeout_at(deadline, sending).await.map_err(|_| too_late())? {
-            Ok(response) => Ok(Sent { response, reused: false }),
-            Err(Failed::Unsent(_, error) | Failed::Broken(error)) => Err(UpstreamError::Broken(error)),
+        match timeout_at(deadline, sending)
+            .await
+            .map_err(|_| too_late())?
+        {
+            Ok(response) => Ok(Sent {
+                response,
+                reused: false,
+            }),
+            Err(Failed::Unsent(_, error) | Failed::Broken(error)) => {
+                Err(UpstreamError::Broken(error))
+            }
         }
     }
 
@@ -296,13 +329,19 @@ impl Pool {
         if sender.is_closed() {
             return;
         }
-        let idle = Idle { sender, since: Instant::now() };
+        let idle = Idle {
+            sender,
+            since: Instant::now(),
+        };
         let mut hosts = self.0.hosts.lock();
         match hosts.get_mut(endpoint.origin()) {
             Some(host) if host.idle.len() < IDLE_PER_ORIGIN => host.idle.push(idle),
             Some(_) => {}
             None => {
-                let host = Host { idle: vec![idle], ..Host::default() };
+                let host = Host {
+                    idle: vec![idle],
+                    ..Host::default()
+                };
                 hosts.insert(endpoint.origin().into(), host);
             }
         }
@@ -323,24 +362,41 @@ impl Pool {
                 {
                     return Err(Failed::Unsent(request, error));
                 }
-                let response = sender.try_send_request(request).await.map_err(Failed::from_hyper)?;
-                let lease = LeaseKind::One { pool: self.clone(), origin: endpoint.clone(), sender };
+                let response = sender
+                    .try_send_request(request)
+                    .await
+                    .map_err(Failed::from_hyper)?;
+                let lease = LeaseKind::One {
+                    pool: self.clone(),
+                    origin: endpoint.clone(),
+                    sender,
+                };
                 Ok(response.map(|incoming| UpstreamBody::new(incoming, Lease(lease))))
             }
-            Connection::Many(Shared { mut sender, streams }) => {
+            Connection::Many(Shared {
+                mut sender,
+                streams,
+            }) => {
                 let count = StreamCount(streams);
                 endpoint.address(&mut request, path, true);
                 if let Err(error) = sender.ready().await {
                     return Err(Failed::Unsent(request, error));
                 }
-                let response = sender.try_send_request(request).await.map_err(Failed::from_hyper)?;
+                let response = sender
+                    .try_send_request(request)
+                    .await
+                    .map_err(Failed::from_hyper)?;
                 let lease = Lease(LeaseKind::Many(count));
                 Ok(response.map(|incoming| UpstreamBody::new(incoming, lease)))
             }
         }
     }
 
-    async fn open(&self, endpoint: &Endpoint, timeouts: &Timeouts) -> Result<Connection, UpstreamError> {
+    async fn open(
+        &self,
+        endpoint: &Endpoint,
+        timeouts: &Timeouts,
+    ) -> Result<Connection, UpstreamError> {
         let opening = {
             let mut hosts = self.0.hosts.lock();
             let host = hosts.entry(endpoint.origin().into()).or_default();
@@ -372,11 +428,20 @@ impl Pool {
         Ok(Connection::Many(shared))
     }
 
-    async fn connect(&self, endpoint: &Endpoint, timeouts: &Timeouts) -> Result<TcpStream, UpstreamError> {
-        let slow = || UpstreamError::Timeout { step: "connecting", seconds: timeouts.connect.as_secs() };
+    async fn connect(
+        &self,
+        endpoint: &Endpoint,
+        timeouts: &Timeouts,
+    ) -> Result<TcpStream, UpstreamError> {
+        let slow = || UpstreamError::Timeout {
+            step: "connecting",
+            seconds: timeouts.connect.as_secs(),
+        };
         let deadline = Instant::now() + timeouts.connect;
         self.0.guard.check_endpoint(endpoint)?;
-        let addresses = timeout_at(deadline, resolve(endpoint)).await.map_err(|_| slow())??;
+        let addresses = timeout_at(deadline, resolve(endpoint))
+            .await
+            .map_err(|_| slow())??;
         for address in &addresses {
             self.0.guard.check_address(endpoint.host(), *address)?;
         }
@@ -384,7 +449,8 @@ impl Pool {
         let mut left = addresses.len();
         for address in addresses {
             // No address may use up the time of the ones behind it.
-            let share = deadline.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(1);
+            let share = deadline.saturating_duration_since(Instant::now())
+                / u32::try_from(left).unwrap_or(1);
             left = left.saturating_sub(1).max(1);
             match timeout(share, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => {
@@ -399,7 +465,10 @@ impl Pool {
         if last.kind() == io::ErrorKind::TimedOut {
             return Err(slow());
         }
-        Err(UpstreamError::Connect { server: endpoint.server(), source: last })
+        Err(UpstreamError::Connect {
+            server: endpoint.server(),
+            source: last,
+        })
     }
 
     async fn secure(
@@ -408,13 +477,21 @@ impl Pool {
         tcp: TcpStream,
         timeouts: &Timeouts,
     ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, UpstreamError> {
-        let failed = |source| UpstreamError::Tls { server: endpoint.server(), source };
+        let failed = |source| UpstreamError::Tls {
+            server: endpoint.server(),
+            source,
+        };
         let name = ServerName::try_from(endpoint.host().to_owned())
             .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
         let connector = TlsConnector::from(self.0.tls.clone());
-        let slow =
-            || UpstreamError::Timeout { step: "the TLS handshake", seconds: timeouts.tls.as_secs() };
-        timeout(timeouts.tls, connector.connect(name, tcp)).await.map_err(|_| slow())?.map_err(failed)
+        let slow = || UpstreamError::Timeout {
+            step: "the TLS handshake",
+            seconds: timeouts.tls.as_secs(),
+        };
+        timeout(timeouts.tls, connector.connect(name, tcp))
+            .await
+            .map_err(|_| slow())?
+            .map_err(failed)
     }
 }
 
@@ -451,9 +528,12 @@ async fn resolve(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, UpstreamError> 
 }
 
 async fn handshake_http1(endpoint: &Endpoint, io: MaybeTls) -> Result<Connection, UpstreamError> {
-    let (sender, connection) =
-        http1::Builder::new().handshake::<_, RequestBody>(TokioIo::new(io)).await.map_err(|error| {
-            UpstreamError::Connect { server: endpoint.server(), source: io::Error::other(error) }
+    let (sender, connection) = http1::Builder::new()
+        .handshake::<_, RequestBody>(TokioIo::new(io))
+        .await
+        .map_err(|error| UpstreamError::Connect {
+            server: endpoint.server(),
+            source: io::Error::other(error),
         })?;
     drive(connection);
     Ok(Connection::One(sender))
@@ -471,7 +551,10 @@ async fn handshake_http2(endpoint: &Endpoint, io: MaybeTls) -> Result<Shared, Up
         })?;
     drive(connection);
     // The caller's own stream is counted from the start.
-    Ok(Shared { sender, streams: Arc::new(AtomicUsize::new(1)) })
+    Ok(Shared {
+        sender,
+        streams: Arc::new(AtomicUsize::new(1)),
+    })
 }
 
 /// Runs a connection until it ends. Its errors reach whoever waits for an answer on it.

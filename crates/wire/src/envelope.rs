@@ -117,7 +117,10 @@ impl<'a> Envelope<'a> {
     pub fn read(body: &'a [u8]) -> Result<Self, EnvelopeError> {
         let mut reader = serde_json::Deserializer::from_slice(body);
         let mut fault = None;
-        let visitor = TopLevel { body, fault: &mut fault };
+        let visitor = TopLevel {
+            body,
+            fault: &mut fault,
+        };
         let read = reader.deserialize_map(visitor).and_then(|envelope| {
             reader.end()?;
             Ok(envelope)
@@ -143,12 +146,17 @@ impl<'a> Visitor<'a> for TopLevel<'a, '_> {
     }
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Envelope<'a>, A::Error> {
-        let mut envelope = Envelope { choices: 1, ..Envelope::default() };
+        let mut envelope = Envelope {
+            choices: 1,
+            ..Envelope::default()
+        };
         let mut seen = [false; DECIDING.len()];
         while let Some(raw_key) = map.next_key::<&'a RawValue>()? {
             let key = text_of(raw_key).unwrap_or_default();
-            if let Some((slot, name)) =
-                seen.iter_mut().zip(DECIDING).find(|(_, name)| **name == *key)
+            if let Some((slot, name)) = seen
+                .iter_mut()
+                .zip(DECIDING)
+                .find(|(_, name)| **name == *key)
                 && std::mem::replace(slot, true)
             {
                 *self.fault = Some(EnvelopeError::Duplicate(name));
@@ -170,9 +178,21 @@ impl<'a> Visitor<'a> for TopLevel<'a, '_> {
 fn interesting(key: &str) -> bool {
     matches!(
         key,
-        "model" | "stream" | "user" | "stream_options" | "drop_tuning_params" | "metadata" | "n"
-            | "prompt_cache_key" | "max_completion_tokens" | "max_output_tokens"
-            | "previous_response_id" | "conversation" | "prompt" | "container" | "prediction"
+        "model"
+            | "stream"
+            | "user"
+            | "stream_options"
+            | "drop_tuning_params"
+            | "metadata"
+            | "n"
+            | "prompt_cache_key"
+            | "max_completion_tokens"
+            | "max_output_tokens"
+            | "previous_response_id"
+            | "conversation"
+            | "prompt"
+            | "container"
+            | "prediction"
     ) || SHOWN.contains(&key)
 }
 
@@ -209,7 +229,10 @@ impl<'a> Envelope<'a> {
             }
             "metadata" => self.session = self.session.take().or_else(|| anthropic_session(text)),
             "prompt_cache_key" => {
-                self.session = self.session.take().or_else(|| text_of(value).map(Cow::into_owned));
+                self.session = self
+                    .session
+                    .take()
+                    .or_else(|| text_of(value).map(Cow::into_owned));
             }
             // Context that the provider keeps, or that is no text: not countable from here.
             "previous_response_id" | "conversation" | "prompt" | "container" => {
@@ -244,7 +267,10 @@ fn stream_options(value: &RawValue, at: Range<usize>) -> StreamOptions {
             f.write_str("an object")
         }
         fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Keys, A::Error> {
-            let mut keys = Keys { has_usage: false, count: 0 };
+            let mut keys = Keys {
+                has_usage: false,
+                count: 0,
+            };
             while let Some(key) = map.next_key::<Cow<'a, str>>()? {
                 keys.count += 1;
                 keys.has_usage |= key == "include_usage";
@@ -257,9 +283,13 @@ fn stream_options(value: &RawValue, at: Range<usize>) -> StreamOptions {
         return StreamOptions::Null(at);
     }
     match serde_json::Deserializer::from_str(value.get()).deserialize_map(KeysVisitor) {
-        Ok(Keys { has_usage: false, count }) => {
-            StreamOptions::WithoutUsage { inside: at.start + 1, empty: count == 0 }
-        }
+        Ok(Keys {
+            has_usage: false,
+            count,
+        }) => StreamOptions::WithoutUsage {
+            inside: at.start + 1,
+            empty: count == 0,
+        },
         _ => StreamOptions::Decided,
     }
 }
@@ -276,7 +306,9 @@ fn anthropic_session(metadata: &str) -> Option<String> {
         session_id: Option<String>,
     }
     let metadata: Metadata<'_> = serde_json::from_str(metadata).ok()?;
-    serde_json::from_str::<UserId>(&metadata.user_id?).ok()?.session_id
+    serde_json::from_str::<UserId>(&metadata.user_id?)
+        .ok()?
+        .session_id
 }
 
 #[cfg(test)]
@@ -290,7 +322,8 @@ mod tests {
 
     #[test]
     fn the_top_level_decides_and_nested_names_do_not() {
-        let body = r#"{"messages":[{"model":"nested","stream":true}],"model":"gpt-4o","user":"u1"}"#;
+        let body =
+            r#"{"messages":[{"model":"nested","stream":true}],"model":"gpt-4o","user":"u1"}"#;
         let envelope = read(body);
         let (model, at) = envelope.model.expect("a model");
         assert_eq!(model, "gpt-4o");
@@ -315,16 +348,34 @@ mod tests {
     fn each_deciding_key_may_stand_once() {
         for key in DECIDING {
             let body = format!(r#"{{"{key}":null,"x":1,"{key}":null}}"#);
-            assert_eq!(Envelope::read(body.as_bytes()), Err(EnvelopeError::Duplicate(key)), "{key}");
+            assert_eq!(
+                Envelope::read(body.as_bytes()),
+                Err(EnvelopeError::Duplicate(key)),
+                "{key}"
+            );
         }
         assert!(Envelope::read(br#"{"temperature":1,"temperature":1,"model":"m"}"#).is_ok());
     }
 
     #[test]
     fn what_is_not_an_object_is_refused() {
-        for body in ["", "[]", "null", "\"x\"", "{", "{\"a\":1", "{\"a\":[}", "{} x", "{\"a\":tru}", "\u{1}"] {
+        for body in [
+            "",
+            "[]",
+            "null",
+            "\"x\"",
+            "{",
+            "{\"a\":1",
+            "{\"a\":[}",
+            "{} x",
+            "{\"a\":tru}",
+            "\u{1}",
+        ] {
             assert!(
-                matches!(Envelope::read(body.as_bytes()), Err(EnvelopeError::NotAnObject(_))),
+                matches!(
+                    Envelope::read(body.as_bytes()),
+                    Err(EnvelopeError::NotAnObject(_))
+                ),
                 "{body}"
             );
         }
@@ -336,7 +387,11 @@ mod tests {
     fn the_places_for_the_edits_are_found() {
         let body = r#"{"model":"m","stream_options":{ },"drop_tuning_params":true}"#;
         let envelope = read(body);
-        let StreamOptions::WithoutUsage { inside, empty: true } = envelope.stream_options else {
+        let StreamOptions::WithoutUsage {
+            inside,
+            empty: true,
+        } = envelope.stream_options
+        else {
             panic!("{:?}", envelope.stream_options);
         };
         assert!(body.get(..inside).is_some_and(|head| head.ends_with(":{")));

@@ -103,7 +103,10 @@ pub fn native(body: &[u8], envelope: &Envelope<'_>, wanted: NativeEdits<'_>) -> 
         match &envelope.stream_options {
             StreamOptions::Absent => {
                 // Behind the opening brace there is always another key: `stream` itself.
-                let inside = body.iter().position(|byte| *byte == b'{').map_or(0, |at| at + 1);
+                let inside = body
+                    .iter()
+                    .position(|byte| *byte == b'{')
+                    .map_or(0, |at| at + 1);
                 let text = Bytes::from_static(br#""stream_options":{"include_usage":true},"#);
                 edits.replace(inside..inside, text);
             }
@@ -111,8 +114,11 @@ pub fn native(body: &[u8], envelope: &Envelope<'_>, wanted: NativeEdits<'_>) -> 
                 edits.replace(at.clone(), Bytes::from_static(br#"{"include_usage":true}"#));
             }
             StreamOptions::WithoutUsage { inside, empty } => {
-                let text: &'static [u8] =
-                    if *empty { br#""include_usage":true"# } else { br#""include_usage":true,"# };
+                let text: &'static [u8] = if *empty {
+                    br#""include_usage":true"#
+                } else {
+                    br#""include_usage":true,"#
+                };
                 edits.replace(*inside..*inside, Bytes::from_static(text));
             }
             StreamOptions::Decided => {}
@@ -155,22 +161,40 @@ mod tests {
         let body = "{ \"model\" : \"m\" ,\n \"big\": 12345678901234567890.10, \"stream\":true}";
         let bytes = Bytes::copy_from_slice(body.as_bytes());
         let envelope = Envelope::read(&bytes).expect("a readable body");
-        let pieces = native(&bytes, &envelope, NativeEdits::default()).apply(&bytes).into_inner();
+        let pieces = native(&bytes, &envelope, NativeEdits::default())
+            .apply(&bytes)
+            .into_inner();
         assert_eq!(pieces.len(), 1);
-        assert_eq!(pieces.first().map(|piece| piece.as_ptr()), Some(bytes.as_ptr()), "no copy");
+        assert_eq!(
+            pieces.first().map(|piece| piece.as_ptr()),
+            Some(bytes.as_ptr()),
+            "no copy"
+        );
     }
 
     #[test]
     fn the_model_is_replaced_in_place() {
-        let wanted = NativeEdits { model: Some("b\"x"), include_usage: false };
-        assert_eq!(edited(r#"{"a":1.10, "model" : "a" }"#, wanted), r#"{"a":1.10, "model" : "b\"x" }"#);
+        let wanted = NativeEdits {
+            model: Some("b\"x"),
+            include_usage: false,
+        };
+        assert_eq!(
+            edited(r#"{"a":1.10, "model" : "a" }"#, wanted),
+            r#"{"a":1.10, "model" : "b\"x" }"#
+        );
     }
 
     #[test]
     fn usage_is_asked_for_only_where_the_caller_left_it_open() {
-        let wanted = NativeEdits { model: None, include_usage: true };
+        let wanted = NativeEdits {
+            model: None,
+            include_usage: true,
+        };
         for (body, expected) in [
-            (r#"{"stream":true}"#, r#"{"stream_options":{"include_usage":true},"stream":true}"#),
+            (
+                r#"{"stream":true}"#,
+                r#"{"stream_options":{"include_usage":true},"stream":true}"#,
+            ),
             (
                 r#" {"stream":true,"stream_options":{}}"#,
                 r#" {"stream":true,"stream_options":{"include_usage":true}}"#,
@@ -196,8 +220,14 @@ mod tests {
     #[test]
     fn drop_tuning_params_leaves_no_comma_behind() {
         for (body, expected) in [
-            (r#"{"drop_tuning_params":true,"model":"m"}"#, r#"{"model":"m"}"#),
-            (r#"{"model":"m" , "drop_tuning_params":true }"#, r#"{"model":"m"  }"#),
+            (
+                r#"{"drop_tuning_params":true,"model":"m"}"#,
+                r#"{"model":"m"}"#,
+            ),
+            (
+                r#"{"model":"m" , "drop_tuning_params":true }"#,
+                r#"{"model":"m"  }"#,
+            ),
             (r#"{"drop_tuning_params":true}"#, "{}"),
         ] {
             assert_eq!(edited(body, NativeEdits::default()), expected);

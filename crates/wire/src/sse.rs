@@ -82,7 +82,9 @@ impl Events {
             self.dispatch(on_data);
             return;
         }
-        let Some(data) = line.strip_prefix(b"data:") else { return };
+        let Some(data) = line.strip_prefix(b"data:") else {
+            return;
+        };
         let data = data.strip_prefix(b" ").unwrap_or(data);
         if self.lines > 0 {
             self.data.push(b'\n');
@@ -108,7 +110,9 @@ mod tests {
     fn events(pieces: &[&[u8]]) -> Vec<String> {
         let (mut reader, mut found) = (Events::default(), Vec::new());
         for piece in pieces {
-            reader.push(piece, |data| found.push(String::from_utf8_lossy(data).into_owned()));
+            reader.push(piece, |data| {
+                found.push(String::from_utf8_lossy(data).into_owned())
+            });
         }
         reader.finish(|data| found.push(String::from_utf8_lossy(data).into_owned()));
         found

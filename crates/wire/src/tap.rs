@@ -112,7 +112,11 @@ impl Tap {
         if self.truncated {
             return None;
         }
-        Some(if self.is_stream() { self.stream_held.clone() } else { self.held.concat() })
+        Some(if self.is_stream() {
+            self.stream_held.clone()
+        } else {
+            self.held.concat()
+        })
     }
 
     /// Bytes seen so far.
@@ -138,7 +142,13 @@ impl Tap {
         self.total += bytes.len() as u64;
         self.hold(bytes);
         if self.is_stream() {
-            let Self { form, observed, anthropic, events, .. } = self;
+            let Self {
+                form,
+                observed,
+                anthropic,
+                events,
+                ..
+            } = self;
             events.push(bytes, |data| event(*form, data, observed, anthropic));
         }
     }
@@ -153,7 +163,8 @@ impl Tap {
         self.held_bytes += kept;
         if self.is_stream() {
             // Copied: holding small frames by reference would pin whole read buffers.
-            self.stream_held.extend_from_slice(bytes.get(..kept).unwrap_or_default());
+            self.stream_held
+                .extend_from_slice(bytes.get(..kept).unwrap_or_default());
         } else {
             self.held.push(bytes.slice(..kept));
         }
@@ -162,7 +173,13 @@ impl Tap {
     /// The answer is over: reads what a JSON answer says. Idempotent.
     pub fn finish(&mut self) {
         if self.is_stream() {
-            let Self { form, observed, anthropic, events, .. } = self;
+            let Self {
+                form,
+                observed,
+                anthropic,
+                events,
+                ..
+            } = self;
             events.finish(|data| event(*form, data, observed, anthropic));
         } else if !self.truncated {
             match self.held.as_slice() {
@@ -180,7 +197,8 @@ impl Tap {
     #[must_use]
     pub fn take_held(&mut self) -> (Vec<Bytes>, bool) {
         if !self.stream_held.is_empty() {
-            self.held.push(Bytes::from(std::mem::take(&mut self.stream_held)));
+            self.held
+                .push(Bytes::from(std::mem::take(&mut self.stream_held)));
         }
         (std::mem::take(&mut self.held), self.truncated)
     }
@@ -218,8 +236,18 @@ fn set(slot: &mut Option<String>, value: Option<Cow<'_, str>>) {
 }
 
 fn json_answer(form: BodyForm, body: &[u8], observed: &mut Observed) {
-    let Ok(answer) = serde_json::from_slice::<Answer<'_>>(body) else { return };
-    let Answer { id, model, usage, service_tier, stop_reason, status, choices } = answer;
+    let Ok(answer) = serde_json::from_slice::<Answer<'_>>(body) else {
+        return;
+    };
+    let Answer {
+        id,
+        model,
+        usage,
+        service_tier,
+        stop_reason,
+        status,
+        choices,
+    } = answer;
     set(&mut observed.response_id, id);
     set(&mut observed.model, model);
     set(&mut observed.service_tier, service_tier);
@@ -232,10 +260,16 @@ fn json_answer(form: BodyForm, body: &[u8], observed: &mut Observed) {
         }
         (_, Some(usage)) => usage::openai(usage.get()),
     };
-    let reasons = choices.into_iter().flatten().filter_map(|choice| choice.finish_reason);
+    let reasons = choices
+        .into_iter()
+        .flatten()
+        .filter_map(|choice| choice.finish_reason);
     let status = status.filter(|_| form == BodyForm::ResponsesJson);
-    observed.finish_reasons =
-        reasons.chain(stop_reason).chain(status).map(Cow::into_owned).collect();
+    observed.finish_reasons = reasons
+        .chain(stop_reason)
+        .chain(status)
+        .map(Cow::into_owned)
+        .collect();
     observed.complete = true;
 }
 
@@ -292,11 +326,21 @@ fn chat_event(data: &[u8], observed: &mut Observed) {
     if !wanted {
         return;
     }
-    let Ok(chunk) = serde_json::from_slice::<Event<'_>>(data) else { return };
+    let Ok(chunk) = serde_json::from_slice::<Event<'_>>(data) else {
+        return;
+    };
     set(&mut observed.response_id, chunk.id);
-    set(&mut observed.model, chunk.model.filter(|model| !model.is_empty()));
+    set(
+        &mut observed.model,
+        chunk.model.filter(|model| !model.is_empty()),
+    );
     set(&mut observed.service_tier, chunk.service_tier);
-    for reason in chunk.choices.into_iter().flatten().filter_map(|choice| choice.finish_reason) {
+    for reason in chunk
+        .choices
+        .into_iter()
+        .flatten()
+        .filter_map(|choice| choice.finish_reason)
+    {
         observed.finish_reasons.push(reason.into_owned());
     }
     if let Some(reading) = chunk.usage.and_then(|usage| usage::openai(usage.get())) {
@@ -322,11 +366,15 @@ fn messages_event(data: &[u8], observed: &mut Observed, gathered: &mut usage::An
     if frequent {
         return;
     }
-    let Ok(event) = serde_json::from_slice::<Event<'_>>(data) else { return };
+    let Ok(event) = serde_json::from_slice::<Event<'_>>(data) else {
+        return;
+    };
     match event.kind.as_deref() {
         Some("message_start") => {
             let Some(message) = event.message else { return };
-            let Ok(message) = serde_json::from_str::<Answer<'_>>(message.get()) else { return };
+            let Ok(message) = serde_json::from_str::<Answer<'_>>(message.get()) else {
+                return;
+            };
             set(&mut observed.response_id, message.id);
             set(&mut observed.model, message.model);
             if let Some(usage) = message.usage {
@@ -337,7 +385,9 @@ fn messages_event(data: &[u8], observed: &mut Observed, gathered: &mut usage::An
             if let Some(usage) = event.usage {
                 gathered.take(usage.get());
             }
-            let delta = event.delta.and_then(|delta| serde_json::from_str::<Delta<'_>>(delta.get()).ok());
+            let delta = event
+                .delta
+                .and_then(|delta| serde_json::from_str::<Delta<'_>>(delta.get()).ok());
             if let Some(reason) = delta.and_then(|delta| delta.stop_reason) {
                 observed.finish_reasons.push(reason.into_owned());
             }
@@ -351,17 +401,29 @@ fn messages_event(data: &[u8], observed: &mut Observed, gathered: &mut usage::An
 
 fn responses_event(data: &[u8], observed: &mut Observed) {
     let head = data.get(..data.len().min(96)).unwrap_or_default();
-    let wanted = ["response.created", "response.completed", "response.incomplete", "response.failed"]
-        .iter()
-        .any(|name| contains(head, name))
+    let wanted = [
+        "response.created",
+        "response.completed",
+        "response.incomplete",
+        "response.failed",
+    ]
+    .iter()
+    .any(|name| contains(head, name))
         || contains(head, "\"error\"");
     if !wanted {
         return;
     }
-    let Ok(event) = serde_json::from_slice::<Event<'_>>(data) else { return };
+    let Ok(event) = serde_json::from_slice::<Event<'_>>(data) else {
+        return;
+    };
     let kind = event.kind.as_deref().unwrap_or_default();
     if kind == "error" {
-        observed.stream_error = Some(event.error.and_then(error_name).unwrap_or_else(|| "error".into()));
+        observed.stream_error = Some(
+            event
+                .error
+                .and_then(error_name)
+                .unwrap_or_else(|| "error".into()),
+        );
     }
     let Some(answer) = event.response else { return };
     set(&mut observed.response_id, answer.id);
@@ -369,10 +431,15 @@ fn responses_event(data: &[u8], observed: &mut Observed) {
     if let Some(reading) = answer.usage.and_then(|usage| usage::openai(usage.get())) {
         observed.usage = Some(reading);
     }
-    if matches!(kind, "response.completed" | "response.incomplete" | "response.failed") {
+    if matches!(
+        kind,
+        "response.completed" | "response.incomplete" | "response.failed"
+    ) {
         observed.complete = true;
         observed.service_tier = answer.service_tier.map(Cow::into_owned);
-        observed.finish_reasons.extend(answer.status.map(Cow::into_owned));
+        observed
+            .finish_reasons
+            .extend(answer.status.map(Cow::into_owned));
     }
     if kind == "response.failed" {
         observed.stream_error = Some("response.failed".into());
@@ -392,8 +459,18 @@ fn error_name(error: &RawValue) -> Option<String> {
         return None;
     }
     let object: Option<ErrorObject<'_>> = serde_json::from_str(error.get()).ok();
-    let code = |object: &ErrorObject<'_>| object.code.map(|code| code.get().trim_matches('"').to_owned());
-    let name = object.and_then(|object| object.kind.as_deref().map(str::to_owned).or_else(|| code(&object)));
+    let code = |object: &ErrorObject<'_>| {
+        object
+            .code
+            .map(|code| code.get().trim_matches('"').to_owned())
+    };
+    let name = object.and_then(|object| {
+        object
+            .kind
+            .as_deref()
+            .map(str::to_owned)
+            .or_else(|| code(&object))
+    });
     Some(name.unwrap_or_else(|| "error".to_owned()))
 }
 
@@ -405,7 +482,9 @@ pub fn provider_error_name(body: &[u8]) -> Option<String> {
         #[serde(borrow)]
         error: &'a RawValue,
     }
-    serde_json::from_slice::<Outer<'_>>(body).ok().and_then(|outer| error_name(outer.error))
+    serde_json::from_slice::<Outer<'_>>(body)
+        .ok()
+        .and_then(|outer| error_name(outer.error))
 }
 
 #[cfg(test)]
@@ -465,7 +544,12 @@ mod tests {
     #[test]
     fn errors_inside_a_stream_are_seen() {
         let chat = b"data: {\"error\":{\"type\":\"server_error\",\"message\":\"x\"}}\n\n";
-        assert_eq!(observe(BodyForm::ChatStream, &[chat]).stream_error.as_deref(), Some("server_error"));
+        assert_eq!(
+            observe(BodyForm::ChatStream, &[chat])
+                .stream_error
+                .as_deref(),
+            Some("server_error")
+        );
         let messages = b"event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\"}}\n\n";
         let seen = observe(BodyForm::MessagesStream, &[messages]);
         assert_eq!(seen.stream_error.as_deref(), Some("overloaded_error"));

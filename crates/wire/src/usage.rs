@@ -48,7 +48,11 @@ impl<'de> Deserialize<'de> for Count {
                 f.write_str("a token count")
             }
             fn visit_u64<E>(self, n: u64) -> Result<Count, E> {
-                Ok(if n <= MOST_TOKENS { Count::Of(n) } else { Count::Absurd })
+                Ok(if n <= MOST_TOKENS {
+                    Count::Of(n)
+                } else {
+                    Count::Absurd
+                })
             }
             fn visit_i64<E>(self, n: i64) -> Result<Count, E> {
                 Ok(u64::try_from(n).map_or(Count::Absurd, Count::Of))
@@ -56,10 +60,18 @@ impl<'de> Deserialize<'de> for Count {
             fn visit_f64<E>(self, n: f64) -> Result<Count, E> {
                 // `7.0` is seven; there is no other float that counts tokens.
                 let text = format!("{n}");
-                Ok(text.parse::<u64>().ok().filter(|n| *n <= MOST_TOKENS).map_or(Count::Absurd, Count::Of))
+                Ok(text
+                    .parse::<u64>()
+                    .ok()
+                    .filter(|n| *n <= MOST_TOKENS)
+                    .map_or(Count::Absurd, Count::Of))
             }
             fn visit_str<E>(self, text: &str) -> Result<Count, E> {
-                let number = text.trim().parse::<u64>().ok().filter(|n| *n <= MOST_TOKENS);
+                let number = text
+                    .trim()
+                    .parse::<u64>()
+                    .ok()
+                    .filter(|n| *n <= MOST_TOKENS);
                 Ok(number.map_or(Count::Absurd, Count::Of))
             }
             fn visit_unit<E>(self) -> Result<Count, E> {
@@ -71,11 +83,20 @@ impl<'de> Deserialize<'de> for Count {
             fn visit_bool<E>(self, _: bool) -> Result<Count, E> {
                 Ok(Count::Absurd)
             }
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Count, A::Error> {
-                while map.next_entry::<serde::de::IgnoredAny, serde::de::IgnoredAny>()?.is_some() {}
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<Count, A::Error> {
+                while map
+                    .next_entry::<serde::de::IgnoredAny, serde::de::IgnoredAny>()?
+                    .is_some()
+                {}
                 Ok(Count::Absurd)
             }
-            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Count, A::Error> {
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(
+                self,
+                mut seq: A,
+            ) -> Result<Count, A::Error> {
                 while seq.next_element::<serde::de::IgnoredAny>()?.is_some() {}
                 Ok(Count::Absurd)
             }
@@ -120,9 +141,15 @@ pub fn openai(json: &str) -> Option<Reading> {
     if json == "null" {
         return None;
     }
-    let Ok(usage) = serde_json::from_str::<OpenAi>(json) else { return Some(Reading::Absurd) };
-    let OpenAi { prompt_tokens, completion_tokens, prompt_tokens_details, completion_tokens_details } =
-        usage;
+    let Ok(usage) = serde_json::from_str::<OpenAi>(json) else {
+        return Some(Reading::Absurd);
+    };
+    let OpenAi {
+        prompt_tokens,
+        completion_tokens,
+        prompt_tokens_details,
+        completion_tokens_details,
+    } = usage;
     if (prompt_tokens, completion_tokens) == (Count::Absent, Count::Absent) {
         return None;
     }
@@ -137,7 +164,17 @@ pub fn openai(json: &str) -> Option<Reading> {
         output.audio_tokens,
         output.reasoning_tokens,
     ]);
-    let Some([prompt, cached, written, audio_in, completion, audio_out, reasoning]) = numbers
+    let Some(
+        [
+            prompt,
+            cached,
+            written,
+            audio_in,
+            completion,
+            audio_out,
+            reasoning,
+        ],
+    ) = numbers
     else {
         return Some(Reading::Absurd);
     };
@@ -221,8 +258,10 @@ impl Anthropic {
             cache_creation_input_tokens,
             cache_creation,
         } = usage;
-        let CacheCreation { ephemeral_1h_input_tokens: hour, ephemeral_5m_input_tokens: minutes } =
-            cache_creation.unwrap_or_default();
+        let CacheCreation {
+            ephemeral_1h_input_tokens: hour,
+            ephemeral_5m_input_tokens: minutes,
+        } = cache_creation.unwrap_or_default();
         // A report of the split alone is a report of the total.
         let total = match (cache_creation_input_tokens, hour, minutes) {
             (Count::Absent, Count::Of(hour), Count::Of(minutes)) => Count::Of(hour + minutes),
@@ -251,8 +290,13 @@ impl Anthropic {
         if (self.input, self.output) == (Count::Absent, Count::Absent) {
             return None;
         }
-        let counts =
-            [self.input, self.cache_read, self.cache_write, self.cache_write_1h, self.output];
+        let counts = [
+            self.input,
+            self.cache_read,
+            self.cache_write,
+            self.cache_write_1h,
+            self.output,
+        ];
         let Some([input, cache_read, cache_write, hour, output]) = Numbers::of(counts) else {
             return Some(Reading::Absurd);
         };
@@ -290,8 +334,13 @@ mod tests {
     fn responses_usage_has_other_names() {
         let json = r#"{"input_tokens":10,"input_tokens_details":{"cached_tokens":4},
             "output_tokens":"5","output_tokens_details":{"reasoning_tokens":2},"total_tokens":15}"#;
-        let expected =
-            Usage { input: 6, cache_read: 4, output: 5, reasoning: 2, ..Usage::default() };
+        let expected = Usage {
+            input: 6,
+            cache_read: 4,
+            output: 5,
+            reasoning: 2,
+            ..Usage::default()
+        };
         assert_eq!(openai(json), Some(Reading::Reported(expected)));
     }
 
@@ -323,7 +372,11 @@ mod tests {
     #[test]
     fn parts_larger_than_the_whole_leave_the_whole() {
         let json = r#"{"prompt_tokens":5,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":9}}"#;
-        let expected = Usage { input: 5, output: 1, ..Usage::default() };
+        let expected = Usage {
+            input: 5,
+            output: 1,
+            ..Usage::default()
+        };
         assert_eq!(openai(json), Some(Reading::Reported(expected)));
     }
 

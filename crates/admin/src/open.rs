@@ -1,0 +1,45 @@
+//! What everybody may ask: whether the process lives, whether it is ready, and what it is.
+//!
+//! Must never say anything about a tenant, and never needs the store. Start at [`front`].
+
+use axum::body::Body;
+use axum::response::Response;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
+
+use crate::{Admin, edge};
+
+/// Where somebody who lost the way should look.
+pub(crate) const DIRECTIONS: &str =
+    "The management API is served under /api, e.g. GET /api/organization.";
+
+/// `GET /`: one line for a person who opened the port in a browser or with curl.
+pub(crate) fn front(admin: &Admin) -> Response {
+    let line = format!(
+        "LangWatch AI gateway {}: control plane. Management API under /api; applications talk to {}\n",
+        admin.settings.version, admin.settings.gateway_public_url
+    );
+    let mut response = Response::new(Body::from(line));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    response
+}
+
+/// The process lives.
+pub(crate) fn health(_: &Admin) -> Response {
+    edge::json(StatusCode::OK, r#"{"status":"ok"}"#.to_owned())
+}
+
+/// Migrations are done and the process can serve.
+pub(crate) fn ready(admin: &Admin) -> Response {
+    if (admin.ready)() {
+        health(admin)
+    } else {
+        edge::json(
+            StatusCode::SERVICE_UNAVAILABLE,
+            r#"{"status":"starting"}"#.to_owned(),
+        )
+    }
+}

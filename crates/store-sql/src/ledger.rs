@@ -1,0 +1,778 @@
+//! The ledger in a SQLite file of its own.
+//!
+//! One writer folds batches; a commit is durable when it returns. Rows are never changed: a second
+//! outcome of an attempt meets the first one's key and does nothing, and a truth that arrives after an
+//! orphan was charged is a row of its own. Which holds are open is kept in memory, rebuilt at start from
+//! the rows, and sums by minute and hour take the place of an index: a settled request costs two rows and
+//! no more.
+//!
+//! A batch is first written as if all of it were new, many rows to a statement. Only when a row turns
+//! out to be there already is it taken back and written again row by row.
+//!
+//! Must never change an amount, and never show an unpriced row as priced. One process writes at a time:
+//! the lock of the spool folder sees to that. Start at [`SqliteLedger::append`](Ledger::append).
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use lw_core::{
+    ModelProviderId, NanoUsd, OrganizationId, ProjectId, RequestId, UnixMicros, Usage, VirtualKeyId,
+};
+use lw_store::StoreError;
+use lw_store::ledger::{
+    Certainty, Detail, Entry, EntryKind, KeySpend, Ledger, Progress, SpendRecord,
+};
+use parking_lot::Mutex;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OptionalExtension as _, Row, Statement, ToSql, params};
+
+use self::spent::{Spent, spent_between};
+use crate::migrations::Migration;
+use crate::sqlite::{Database, DbError, Tuning};
+
+mod spent;
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod tests;
+
+const MIGRATIONS: &[Migration] = &[Migration {
+    version: 1,
+    sql: include_str!("ledger/0001_first.sql"),
+}];
+
+/// Most ids that are remembered with their numbers before the memory is started afresh.
+const NAMES_MAX: usize = 65_536;
+
+/// Sorts after every request id.
+const NO_REQUEST: [u8; 15] = [0xFF; 15];
+
+/// Rows that one statement inserts when there are that many. Opening and closing a statement costs about
+/// as much as a row.
+const BULK: usize = 16;
+
+macro_rules! entry_columns {
+    () => {
+        "request_id, attempt, step, kind, at, amount, certainty, priced, price_id, period, account_id, \
+         provider_id, model_id, detail"
+    };
+}
+
+macro_rules! usage_columns {
+    () => {
+        "input, cache_read, cache_write_5m, cache_write_1h, output, reasoning, input_audio, \
+         output_audio"
+    };
+}
+
+/// Inserts rows without usage; the values of one row, or of [`BULK`], follow.
+const HOLD: &str = concat!("INSERT INTO entry (", entry_columns!(), ") VALUES ");
+/// Columns of [`HOLD`].
+const HOLD_WIDTH: usize = 14;
+
+/// Inserts rows with usage.
+const CHARGE: &str = concat!(
+    "INSERT INTO entry (",
+    entry_columns!(),
+    ", ",
+    usage_columns!(),
+    ") VALUES "
+);
+/// Columns of [`CHARGE`].
+const CHARGE_WIDTH: usize = HOLD_WIDTH + 8;
+
+const OUTCOME: &str = "SELECT certainty, amount FROM entry \
+    WHERE request_id = $1 AND attempt = $2 AND step = 1";
+
+const OTHER_OUTCOME: &str = "SELECT 1 FROM entry \
+    WHERE request_id = $1 AND attempt <> $2 AND step = 1 LIMIT 1";
+
+const ORPHAN: &str = concat!(
+    "INSERT INTO entry (",
+    entry_columns!(),
+    ") SELECT request_id, attempt, 1, 1, at, amount, 2, priced, price_id, period, account_id, \
+     provider_id, model_id, detail \
+     FROM entry WHERE request_id = $1 AND attempt = $2 AND step = 0 \
+     ON CONFLICT DO NOTHING RETURNING account_id, amount"
+);
+
+const OPEN_HOLDS: &str = "SELECT h.request_id, h.attempt, h.at, h.amount, a.virtual_key_id \
+    FROM entry h JOIN account a ON a.id = h.account_id \
+    WHERE h.request_id >= $1 AND h.step = 0 AND NOT EXISTS (SELECT 1 FROM entry o \
+     WHERE o.request_id = h.request_id AND o.attempt = h.attempt AND o.step = 1)";
+
+const REQUEST: &str = "SELECT e.request_id, e.attempt, e.kind, e.at, e.amount, e.certainty, e.priced, \
+     p.text, e.period, a.organization_id, a.project_id, a.virtual_key_id, r.text, m.text, e.input, \
+     e.cache_read, e.cache_write_5m, e.cache_write_1h, e.output, e.reasoning, e.input_audio, \
+     e.output_audio, e.detail \
+    FROM entry e JOIN account a ON a.id = e.account_id JOIN name m ON m.id = e.model_id \
+     LEFT JOIN name p ON p.id = e.price_id LEFT JOIN name r ON r.id = e.provider_id \
+    WHERE e.request_id = $1 ORDER BY e.attempt, e.step";
+
+const ADD_SPENT: &str = "INSERT INTO spent (span, start, account_id, amount, requests) \
+    VALUES ($1, $2, $3, $4, $5) ON CONFLICT (span, start, account_id) DO UPDATE SET \
+    amount = spent.amount + excluded.amount, requests = spent.requests + excluded.requests";
+
+const SPENT: &str = "SELECT coalesce(sum(amount), 0), coalesce(sum(requests), 0) FROM spent \
+    WHERE span = $1 AND start >= $2 AND start < $3 \
+     AND account_id IN (SELECT id FROM account WHERE virtual_key_id = $4)";
+
+/// A request counts once, at its first attempt with an outcome.
+const SPENT_BY_ROWS: &str = "SELECT coalesce(sum(amount), 0), \
+     count(DISTINCT CASE WHEN step = 1 THEN request_id END) FROM entry \
+    WHERE request_id >= $1 AND request_id < $2 AND step > 0 \
+     AND account_id IN (SELECT id FROM account WHERE virtual_key_id = $3)";
+
+const ACCOUNT: &str = "INSERT INTO account (virtual_key_id, project_id, organization_id) \
+    VALUES ($1, $2, $3) ON CONFLICT (virtual_key_id, project_id, organization_id) \
+    DO UPDATE SET virtual_key_id = excluded.virtual_key_id RETURNING id";
+
+const NAME: &str = "INSERT INTO name (text) VALUES ($1) \
+    ON CONFLICT (text) DO UPDATE SET text = excluded.text RETURNING id";
+
+const SET_PROGRESS: &str = "INSERT INTO progress (file, position) VALUES ($1, $2) \
+    ON CONFLICT (file) DO UPDATE SET position = excluded.position";
+
+const SET_OPEN_FROM: &str = "INSERT INTO open_from (only, request_id) VALUES (0, $1) \
+    ON CONFLICT (only) DO UPDATE SET request_id = excluded.request_id";
+
+/// A [`Ledger`] in one SQLite file.
+#[derive(Debug)]
+pub struct SqliteLedger {
+    database: Database,
+    /// Numbers of ids. Taken out while a batch is written, so that a failed one leaves none behind.
+    names: Mutex<Names>,
+    statements: Statements,
+    /// Holds without an outcome. Changed only after a commit; may hold one whose outcome came first.
+    open: Mutex<BTreeMap<(RequestId, u16), OpenHold>>,
+}
+
+#[derive(Debug, Clone)]
+struct OpenHold {
+    key: VirtualKeyId,
+    at: UnixMicros,
+    amount: NanoUsd,
+}
+
+impl SqliteLedger {
+    /// Opens or creates the file. Commits are durable whatever `tuning` says.
+    ///
+    /// # Errors
+    /// The file cannot be used, or was written by a newer version.
+    pub fn open(path: &Path, tuning: Tuning) -> Result<Self, StoreError> {
+        let database = Database::open(
+            path,
+            Tuning {
+                durable: true,
+                ..tuning
+            },
+            MIGRATIONS,
+        )?;
+        let open = database.read(open_holds)?;
+        Ok(Self {
+            database,
+            names: Mutex::default(),
+            statements: Statements::new(),
+            open: Mutex::new(open),
+        })
+    }
+
+    /// The smallest request id whose hold may be open once `entries` are in.
+    fn open_from(&self, entries: &[Entry]) -> [u8; 15] {
+        let known = self.open.lock().keys().next().map(|(id, _)| *id);
+        let holds = entries.iter().filter(|entry| entry.kind == EntryKind::Hold);
+        let first = holds.map(|entry| entry.request_id).chain(known).min();
+        first.map_or(NO_REQUEST, |id| *id.as_bytes())
+    }
+}
+
+impl Ledger for SqliteLedger {
+    fn append(&self, entries: &[Entry], progress: &[Progress]) -> Result<u64, StoreError> {
+        let open_from = self.open_from(entries);
+        let finish = |db: &Connection, appended: &Appended| -> Result<(), DbError> {
+            appended.spent.store(db)?;
+            let mut statement = db.prepare_cached(SET_PROGRESS)?;
+            for Progress { file, offset } in progress {
+                statement.execute(params![file, signed(*offset)])?;
+            }
+            let mut statement = db.prepare_cached(SET_OPEN_FROM)?;
+            statement.execute(params![open_from])?;
+            Ok(())
+        };
+        let mut names = std::mem::take(&mut *self.names.lock());
+        let mut all_new = true;
+        let mut written = self.database.write(|db| {
+            let Some(appended) = append_new(db, &self.statements, &mut names, entries)? else {
+                all_new = false;
+                return Err(StoreError::Stale.into());
+            };
+            finish(db, &appended)?;
+            Ok(appended)
+        });
+        if !all_new {
+            // The numbers of the first try were taken back with it.
+            names = Names::default();
+            written = self.database.write(|db| {
+                let appended = append_each(db, &self.statements, &mut names, entries)?;
+                finish(db, &appended)?;
+                Ok(appended)
+            });
+        }
+        let Appended {
+            rows,
+            opened,
+            spent: _,
+        } = written?;
+        *self.names.lock() = names;
+        let mut open = self.open.lock();
+        open.extend(opened);
+        for entry in entries.iter().filter(|entry| entry.kind != EntryKind::Hold) {
+            open.remove(&(entry.request_id, entry.attempt));
+        }
+        Ok(rows)
+    }
+
+    fn progress(&self) -> Result<Vec<Progress>, StoreError> {
+        self.database.read(|db| {
+            let mut statement = db.prepare_cached("SELECT file, position FROM progress")?;
+            let rows = statement.query_map([], |row| {
+                Ok(Progress {
+                    file: row.get(0)?,
+                    offset: unsigned(row.get(1)?),
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    fn forget(&self, files: &[String]) -> Result<(), StoreError> {
+        self.database.write(|db| {
+            let mut statement = db.prepare_cached("DELETE FROM progress WHERE file = $1")?;
+            for file in files {
+                statement.execute(params![file])?;
+            }
+            Ok(())
+        })
+    }
+
+    fn charge_orphans(&self, before: UnixMicros) -> Result<u64, StoreError> {
+        let orphans: Vec<(RequestId, u16)> = {
+            let open = self.open.lock();
+            open.iter()
+                .filter(|(_, hold)| hold.at < before)
+                .map(|(attempt, _)| *attempt)
+                .collect()
+        };
+        if orphans.is_empty() {
+            return Ok(0);
+        }
+        let charged = self.database.write(|db| {
+            let mut statement = db.prepare_cached(ORPHAN)?;
+            let (mut charged, mut spent) = (0, Spent::default());
+            for (request, attempt) in &orphans {
+                let ids = params![request.as_bytes(), attempt];
+                let row = statement.query_row(ids, |row| Ok((row.get(0)?, row.get(1)?)));
+                if let Some((account, amount)) = row.optional()? {
+                    let first = is_first_outcome(db, &[], *request, *attempt)?;
+                    spent.add(account, *request, NanoUsd(amount), first);
+                    charged += 1;
+                }
+            }
+            spent.store(db)?;
+            Ok(charged)
+        })?;
+        let mut open = self.open.lock();
+        for attempt in &orphans {
+            open.remove(attempt);
+        }
+        Ok(charged)
+    }
+
+    fn request(&self, id: RequestId) -> Result<Option<SpendRecord>, StoreError> {
+        self.database.read(|db| {
+            let mut statement = db.prepare_cached(REQUEST)?;
+            let mut rows = statement.query(params![id.as_bytes()])?;
+            let mut entries = Vec::new();
+            while let Some(row) = rows.next()? {
+                entries.push(entry(row)?);
+            }
+            Ok((!entries.is_empty()).then_some(SpendRecord { entries }))
+        })
+    }
+
+    fn key_spend(
+        &self,
+        key: &VirtualKeyId,
+        from: UnixMicros,
+        to: UnixMicros,
+    ) -> Result<KeySpend, StoreError> {
+        let held: Vec<((RequestId, u16), NanoUsd)> = {
+            let open = self.open.lock();
+            let ours = |hold: &OpenHold| hold.key == *key && from <= hold.at && hold.at < to;
+            open.iter()
+                .filter(|(_, hold)| ours(hold))
+                .map(|(attempt, hold)| (*attempt, hold.amount))
+                .collect()
+        };
+        self.database.read(|db| {
+            let (spent, requests) = spent_between(db, key, from, to)?;
+            let mut reserved = NanoUsd::ZERO;
+            let mut outcome = db.prepare_cached(OUTCOME)?;
+            for ((request, attempt), amount) in &held {
+                if !outcome.exists(params![request.as_bytes(), attempt])? {
+                    reserved = reserved + *amount;
+                }
+            }
+            Ok(KeySpend {
+                spent,
+                reserved,
+                requests,
+            })
+        })
+    }
+}
+
+/// Numbers of ids that repeat on every row.
+#[derive(Debug, Default)]
+struct Names {
+    accounts: HashMap<VirtualKeyId, Vec<(ProjectId, OrganizationId, i64)>>,
+    texts: HashMap<Box<str>, i64>,
+}
+
+impl Names {
+    fn account(&mut self, db: &Connection, entry: &Entry) -> Result<i64, DbError> {
+        let Entry {
+            organization_id,
+            project_id,
+            virtual_key_id,
+            ..
+        } = entry;
+        let known = self.accounts.get(virtual_key_id).into_iter().flatten();
+        for (project, organization, id) in known {
+            if project == project_id && organization == organization_id {
+                return Ok(*id);
+            }
+        }
+        let ids = params![
+            virtual_key_id.as_str(),
+            project_id.as_str(),
+            organization_id.as_str()
+        ];
+        let id = db
+            .prepare_cached(ACCOUNT)?
+            .query_row(ids, |row| row.get(0))?;
+        if self.accounts.len() >= NAMES_MAX {
+            self.accounts.clear();
+        }
+        let accounts = self.accounts.entry(virtual_key_id.clone()).or_default();
+        accounts.push((project_id.clone(), organization_id.clone(), id));
+        Ok(id)
+    }
+
+    fn text(&mut self, db: &Connection, text: Option<&str>) -> Result<Option<i64>, DbError> {
+        let Some(text) = text else {
+            return Ok(None);
+        };
+        if let Some(id) = self.texts.get(text) {
+            return Ok(Some(*id));
+        }
+        let id = db
+            .prepare_cached(NAME)?
+            .query_row(params![text], |row| row.get(0))?;
+        if self.texts.len() >= NAMES_MAX {
+            self.texts.clear();
+        }
+        self.texts.insert(Box::from(text), id);
+        Ok(Some(id))
+    }
+}
+
+/// Text that is known to be UTF-8, bound without a copy of our own.
+struct Json<'a>(&'a [u8]);
+
+impl ToSql for Json<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(ValueRef::Text(self.0)))
+    }
+}
+
+/// The statements that insert entries, one row or [`BULK`] rows at a time.
+#[derive(Debug)]
+struct Statements {
+    hold: String,
+    holds: String,
+    charge: String,
+    charges: String,
+}
+
+impl Statements {
+    fn new() -> Self {
+        let text = |start: &str, width: usize, rows: usize| {
+            let row = format!("({})", vec!["?"; width].join(", "));
+            format!(
+                "{start}{} ON CONFLICT DO NOTHING",
+                vec![row.as_str(); rows].join(", ")
+            )
+        };
+        Self {
+            hold: text(HOLD, HOLD_WIDTH, 1),
+            holds: text(HOLD, HOLD_WIDTH, BULK),
+            charge: text(CHARGE, CHARGE_WIDTH, 1),
+            charges: text(CHARGE, CHARGE_WIDTH, BULK),
+        }
+    }
+}
+
+/// What a batch did.
+#[derive(Debug, Default)]
+struct Appended {
+    /// New rows.
+    rows: u64,
+    /// New holds.
+    opened: Vec<((RequestId, u16), OpenHold)>,
+    spent: Spent,
+}
+
+impl Appended {
+    fn count(
+        &mut self,
+        db: &Connection,
+        batch: &[Entry],
+        row: &Numbered<'_>,
+    ) -> Result<(), DbError> {
+        self.rows += 1;
+        let Entry {
+            request_id,
+            attempt,
+            virtual_key_id,
+            at,
+            ..
+        } = row.entry;
+        match row.kind {
+            EntryKind::Hold => {
+                let hold = OpenHold {
+                    key: virtual_key_id.clone(),
+                    at: *at,
+                    amount: row.amount,
+                };
+                self.opened.push(((*request_id, *attempt), hold));
+            }
+            EntryKind::Settle | EntryKind::Release => {
+                let first = is_first_outcome(db, batch, *request_id, *attempt)?;
+                self.spent.add(row.account, *request_id, row.amount, first);
+            }
+            EntryKind::Adjust => self.spent.add(row.account, *request_id, row.amount, false),
+        }
+        Ok(())
+    }
+}
+
+/// Whether no other attempt of the request has an outcome, neither in the file nor in `batch`. Attempts
+/// end in their order, so that the first one need not look.
+fn is_first_outcome(
+    db: &Connection,
+    batch: &[Entry],
+    request: RequestId,
+    attempt: u16,
+) -> Result<bool, DbError> {
+    if attempt == 0 {
+        return Ok(true);
+    }
+    let earlier = |entry: &Entry| {
+        entry.request_id == request
+            && entry.attempt < attempt
+            && matches!(entry.kind, EntryKind::Settle | EntryKind::Release)
+    };
+    if batch.iter().any(earlier) {
+        return Ok(false);
+    }
+    let mut statement = db.prepare_cached(OTHER_OUTCOME)?;
+    Ok(!statement.exists(params![request.as_bytes(), attempt])?)
+}
+
+/// Inserts rows that should all be new. `None`: one was not, and everything must be taken back.
+fn append_new(
+    db: &Connection,
+    statements: &Statements,
+    names: &mut Names,
+    entries: &[Entry],
+) -> Result<Option<Appended>, DbError> {
+    let mut appended = Appended::default();
+    let mut detail = Vec::with_capacity(512);
+    let is_hold = |entry: &&Entry| entry.kind == EntryKind::Hold;
+    let holds: Vec<&Entry> = entries.iter().filter(is_hold).collect();
+    let charges: Vec<&Entry> = entries.iter().filter(|entry| !is_hold(entry)).collect();
+    for (rows, one, many) in [
+        (holds, &statements.hold, &statements.holds),
+        (charges, &statements.charge, &statements.charges),
+    ] {
+        for chunk in rows.chunks(BULK) {
+            let (text, at_once) = if chunk.len() == BULK {
+                (many, BULK)
+            } else {
+                (one, 1)
+            };
+            let mut statement = db.prepare_cached(text)?;
+            for rows in chunk.chunks(at_once) {
+                let mut binder = Binder {
+                    statement: &mut statement,
+                    next: 1,
+                };
+                for entry in rows {
+                    let row = Numbered::new(db, names, entry, &mut detail)?;
+                    binder.row(&row)?;
+                    appended.count(db, entries, &row)?;
+                }
+                if statement.raw_execute()? != at_once {
+                    return Ok(None);
+                }
+            }
+        }
+    }
+    Ok(Some(appended))
+}
+
+/// Inserts what is not there yet, and corrects charges that were only assumed.
+fn append_each(
+    db: &Connection,
+    statements: &Statements,
+    names: &mut Names,
+    entries: &[Entry],
+) -> Result<Appended, DbError> {
+    let mut appended = Appended::default();
+    let mut detail = Vec::with_capacity(512);
+    for entry in entries {
+        let mut row = Numbered::new(db, names, entry, &mut detail)?;
+        let mut new = row.insert(db, statements)?;
+        if !new && matches!(entry.kind, EntryKind::Settle | EntryKind::Release) {
+            if let Some(amount) = correction(db, entry)? {
+                (row.kind, row.amount) = (EntryKind::Adjust, amount);
+                new = row.insert(db, statements)?;
+            }
+        }
+        if new {
+            appended.count(db, entries, &row)?;
+        }
+    }
+    Ok(appended)
+}
+
+/// What must be added to the outcome that is there, when that one was only assumed.
+fn correction(db: &Connection, truth: &Entry) -> Result<Option<NanoUsd>, DbError> {
+    if truth.certainty == Certainty::Orphaned {
+        return Ok(None);
+    }
+    let mut statement = db.prepare_cached(OUTCOME)?;
+    let found: Option<(u8, i64)> = statement
+        .query_row(params![truth.request_id.as_bytes(), truth.attempt], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    Ok(found
+        .filter(|(certainty, _)| Certainty::from_u8(*certainty) == Some(Certainty::Orphaned))
+        .map(|(_, assumed)| truth.amount - NanoUsd(assumed)))
+}
+
+/// An entry with the numbers of its ids.
+struct Numbered<'a> {
+    entry: &'a Entry,
+    kind: EntryKind,
+    amount: NanoUsd,
+    account: i64,
+    price: Option<i64>,
+    provider: Option<i64>,
+    model: Option<i64>,
+    detail: Json<'a>,
+}
+
+impl<'a> Numbered<'a> {
+    fn new(
+        db: &Connection,
+        names: &mut Names,
+        entry: &'a Entry,
+        detail: &'a mut Vec<u8>,
+    ) -> Result<Self, DbError> {
+        detail.clear();
+        serde_json::to_writer(&mut *detail, &entry.detail).map_err(|error| unencodable(&error))?;
+        Ok(Self {
+            entry,
+            kind: entry.kind,
+            amount: entry.amount,
+            account: names.account(db, entry)?,
+            price: names.text(db, entry.price_version.as_deref())?,
+            provider: names.text(db, entry.model_provider_id.as_ref().map(|id| id.as_str()))?,
+            model: names.text(db, Some(&entry.model))?,
+            detail: Json(detail),
+        })
+    }
+
+    fn insert(&self, db: &Connection, statements: &Statements) -> Result<bool, DbError> {
+        let hold = self.kind == EntryKind::Hold;
+        let text = if hold {
+            &statements.hold
+        } else {
+            &statements.charge
+        };
+        let mut statement = db.prepare_cached(text)?;
+        Binder {
+            statement: &mut statement,
+            next: 1,
+        }
+        .row(self)?;
+        Ok(statement.raw_execute()? > 0)
+    }
+
+    const fn step(&self) -> u8 {
+        match self.kind {
+            EntryKind::Hold => 0,
+            EntryKind::Settle | EntryKind::Release => 1,
+            EntryKind::Adjust => 2,
+        }
+    }
+}
+
+/// Binds one value after the other.
+struct Binder<'a, 'c> {
+    statement: &'a mut Statement<'c>,
+    next: usize,
+}
+
+impl Binder<'_, '_> {
+    fn value(&mut self, value: impl ToSql) -> Result<(), DbError> {
+        self.statement.raw_bind_parameter(self.next, value)?;
+        self.next += 1;
+        Ok(())
+    }
+
+    /// The columns of [`HOLD`] or of [`CHARGE`].
+    fn row(&mut self, row: &Numbered<'_>) -> Result<(), DbError> {
+        let entry = row.entry;
+        self.value(entry.request_id.as_bytes())?;
+        self.value(entry.attempt)?;
+        self.value(row.step())?;
+        self.value(row.kind as u8)?;
+        self.value(entry.at.0)?;
+        self.value(row.amount.0)?;
+        self.value(entry.certainty as u8)?;
+        self.value(entry.priced)?;
+        self.value(row.price)?;
+        self.value(period_number(&entry.period))?;
+        self.value(row.account)?;
+        self.value(row.provider)?;
+        self.value(row.model)?;
+        self.value(&row.detail)?;
+        if row.kind == EntryKind::Hold {
+            return Ok(());
+        }
+        let Usage {
+            input,
+            cache_read,
+            cache_write_5m,
+            cache_write_1h,
+            output,
+            reasoning,
+            input_audio,
+            output_audio,
+        } = entry.usage;
+        self.value(signed(input))?;
+        self.value(signed(cache_read))?;
+        self.value(signed(cache_write_5m))?;
+        self.value(signed(cache_write_1h))?;
+        self.value(signed(output))?;
+        self.value(signed(reasoning))?;
+        self.value(signed(input_audio))?;
+        self.value(signed(output_audio))
+    }
+}
+
+/// `2026-11` as 202611; a text that is not a month becomes 0.
+fn period_number(text: &str) -> i64 {
+    let number = |(year, month): (&str, &str)| {
+        let (year, month): (i64, i64) = (year.parse().ok()?, month.parse().ok()?);
+        Some(year * 100 + month)
+    };
+    text.split_once('-').and_then(number).unwrap_or(0)
+}
+
+fn period_text(number: i64) -> String {
+    format!("{:04}-{:02}", number / 100, number % 100)
+}
+
+fn open_holds(db: &Connection) -> Result<BTreeMap<(RequestId, u16), OpenHold>, DbError> {
+    let from: Option<[u8; 15]> = db
+        .query_row(
+            "SELECT request_id FROM open_from WHERE only = 0",
+            [],
+            |row| row.get(0),
+        )
+        .optional()?;
+    let mut statement = db.prepare(OPEN_HOLDS)?;
+    let mut rows = statement.query(params![from.unwrap_or_default()])?;
+    let mut open = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let key: String = row.get(4)?;
+        let hold = OpenHold {
+            at: UnixMicros(row.get(2)?),
+            amount: NanoUsd(row.get(3)?),
+            key: VirtualKeyId::parse(&key).map_err(|_| corrupt("virtual_key_id"))?,
+        };
+        open.insert((RequestId::from_bytes(row.get(0)?), row.get(1)?), hold);
+    }
+    Ok(open)
+}
+
+fn entry(row: &Row<'_>) -> Result<Entry, DbError> {
+    let text = |column: usize| row.get::<_, String>(column);
+    let count = |column: usize| row.get(column).map(unsigned);
+    let provider: Option<String> = row.get(12)?;
+    let detail: Detail = serde_json::from_str(&text(22)?).map_err(|_| corrupt("detail"))?;
+    Ok(Entry {
+        request_id: RequestId::from_bytes(row.get(0)?),
+        attempt: row.get(1)?,
+        kind: EntryKind::from_u8(row.get(2)?).ok_or_else(|| corrupt("kind"))?,
+        at: UnixMicros(row.get(3)?),
+        amount: NanoUsd(row.get(4)?),
+        certainty: Certainty::from_u8(row.get(5)?).ok_or_else(|| corrupt("certainty"))?,
+        priced: row.get(6)?,
+        price_version: row.get(7)?,
+        period: period_text(row.get(8)?),
+        organization_id: OrganizationId::parse(&text(9)?)
+            .map_err(|_| corrupt("organization_id"))?,
+        project_id: ProjectId::parse(&text(10)?).map_err(|_| corrupt("project_id"))?,
+        virtual_key_id: VirtualKeyId::parse(&text(11)?).map_err(|_| corrupt("virtual_key_id"))?,
+        model_provider_id: provider
+            .map(|id| ModelProviderId::parse(&id))
+            .transpose()
+            .map_err(|_| corrupt("model_provider_id"))?,
+        model: text(13)?,
+        usage: Usage {
+            input: count(14)?,
+            cache_read: count(15)?,
+            cache_write_5m: count(16)?,
+            cache_write_1h: count(17)?,
+            output: count(18)?,
+            reasoning: count(19)?,
+            input_audio: count(20)?,
+            output_audio: count(21)?,
+        },
+        detail,
+    })
+}
+
+fn corrupt(column: &str) -> DbError {
+    StoreError::Corrupt(format!("ledger: {column}")).into()
+}
+
+fn unencodable(error: &serde_json::Error) -> DbError {
+    StoreError::Corrupt(format!("ledger: the detail cannot be encoded: {error}")).into()
+}
+
+/// Counts beyond 2^63 do not exist; one that claims to is cut.
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn unsigned(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
+}

@@ -1,0 +1,369 @@
+//! What every [`Ledger`] must do, whatever the engine. Each case takes an empty one.
+
+use lw_core::{
+    ModelProviderId, NanoUsd, OrganizationId, ProjectId, RequestId, UnixMicros, Usage, VirtualKeyId,
+};
+use lw_store::ledger::{Certainty, Detail, Entry, EntryKind, KeySpend, Ledger, Progress};
+
+/// 2026-11-23T14:00:00Z.
+pub(super) const NOON: i64 = 1_795_442_400_000_000;
+
+/// The request number `n`, admitted `n` milliseconds after [`NOON`].
+pub(super) fn request(n: u64) -> RequestId {
+    let mut bytes = [7; 15];
+    let millis = (u64::try_from(NOON / 1_000).expect("positive") + n).to_be_bytes();
+    bytes[..6].copy_from_slice(&millis[2..]);
+    RequestId::from_bytes(bytes)
+}
+
+pub(super) fn at(n: u64) -> UnixMicros {
+    UnixMicros(NOON + i64::try_from(n).expect("small") * 1_000)
+}
+
+pub(super) fn key(name: &str) -> VirtualKeyId {
+    VirtualKeyId::parse(&format!("vk_{name}")).expect("a key id")
+}
+
+pub(super) fn row(n: u64, kind: EntryKind, amount: i64) -> Entry {
+    Entry {
+        request_id: request(n),
+        attempt: 0,
+        kind,
+        at: at(n),
+        amount: NanoUsd(amount),
+        certainty: Certainty::Exact,
+        priced: true,
+        price_version: Some(String::from("registry@2026-11-01")),
+        period: String::from("2026-11"),
+        organization_id: OrganizationId::parse("org_a").expect("an id"),
+        project_id: ProjectId::parse("proj_a").expect("an id"),
+        virtual_key_id: key("a"),
+        model_provider_id: Some(ModelProviderId::parse("mp_a").expect("an id")),
+        model: String::from("gpt-5-mini"),
+        usage: Usage::default(),
+        detail: Detail {
+            request_type: String::from("chat"),
+            end_user_id: Some(String::from("u-172")),
+            trace_id: String::from("4bf92f3577b34da6a3ce929d0e0e4736"),
+            labels: vec![String::from("tier:pro")],
+            metadata: Some(String::from(r#"{"tenant":"acme \"172\""}"#)),
+            ..Detail::default()
+        },
+    }
+}
+
+/// All amounts of the requests, as (request, attempt, kind, amount, certainty).
+fn rows(ledger: &dyn Ledger, n: u64) -> Vec<(EntryKind, i64, Certainty)> {
+    let record = ledger.request(request(n)).expect("reads");
+    let entries = record.map(|record| record.entries).unwrap_or_default();
+    entries
+        .into_iter()
+        .map(|entry| (entry.kind, entry.amount.0, entry.certainty))
+        .collect()
+}
+
+fn spend(ledger: &dyn Ledger) -> (i64, i64, u64) {
+    let all = (UnixMicros(0), UnixMicros(i64::MAX));
+    let KeySpend {
+        spent,
+        reserved,
+        requests,
+    } = ledger.key_spend(&key("a"), all.0, all.1).expect("reads");
+    (spent.0, reserved.0, requests)
+}
+
+const ALL: &[(&str, fn(&dyn Ledger))] = &[
+    ("a row reads back as it was", a_row_reads_back_as_it_was),
+    (
+        "appending twice changes nothing",
+        appending_twice_changes_nothing,
+    ),
+    (
+        "a hold is reserved until its outcome",
+        a_hold_is_reserved_until_its_outcome,
+    ),
+    (
+        "an outcome may come before its hold",
+        an_outcome_may_come_before_its_hold,
+    ),
+    ("the first outcome wins", the_first_outcome_wins),
+    (
+        "attempts are separate and one request",
+        attempts_are_separate_and_one_request,
+    ),
+    (
+        "an orphan is charged once and corrected once",
+        an_orphan_is_charged_and_corrected_once,
+    ),
+    (
+        "a release takes an orphaned charge back",
+        a_release_takes_an_orphaned_charge_back,
+    ),
+    (
+        "orphans are those before the start",
+        orphans_are_those_before_the_start,
+    ),
+    ("unpriced rows stay unpriced", unpriced_rows_stay_unpriced),
+    (
+        "spend counts where the request was admitted",
+        spend_counts_where_admitted,
+    ),
+    (
+        "progress is kept and forgotten",
+        progress_is_kept_and_forgotten,
+    ),
+    ("an unknown request is none", an_unknown_request_is_none),
+];
+
+/// Runs every case on a ledger of its own.
+pub(super) fn run<L: Ledger>(fresh: impl Fn() -> L) {
+    for (name, case) in ALL {
+        println!("{name}");
+        case(&fresh());
+    }
+}
+
+fn a_row_reads_back_as_it_was(ledger: &dyn Ledger) {
+    let hold = row(1, EntryKind::Hold, 900);
+    let mut settle = row(1, EntryKind::Settle, 300);
+    settle.certainty = Certainty::Estimated;
+    settle.model = String::from("gpt-5-mini-2026-01");
+    settle.model_provider_id = None;
+    settle.usage = Usage {
+        input: 1,
+        cache_read: 2,
+        cache_write_5m: 3,
+        cache_write_1h: 4,
+        output: 5,
+        reasoning: 6,
+        input_audio: 7,
+        output_audio: 8,
+    };
+    settle.detail.response_id = Some(String::from("chatcmpl-1"));
+    settle.detail.http_status = Some(200);
+    settle.detail.duration_ms = Some(3_878);
+    let rows = [hold, settle];
+    assert_eq!(ledger.append(&rows, &[]).expect("appends"), 2);
+    let record = ledger
+        .request(request(1))
+        .expect("reads")
+        .expect("is there");
+    assert_eq!(record.entries, rows);
+}
+
+fn appending_twice_changes_nothing(ledger: &dyn Ledger) {
+    let batch = [
+        row(1, EntryKind::Hold, 900),
+        row(1, EntryKind::Settle, 300),
+        row(2, EntryKind::Hold, 0),
+        row(2, EntryKind::Release, 0),
+    ];
+    assert_eq!(ledger.append(&batch, &[]).expect("appends"), 4);
+    assert_eq!(ledger.append(&batch, &[]).expect("appends"), 0);
+    assert_eq!(spend(ledger), (300, 0, 2));
+}
+
+fn a_hold_is_reserved_until_its_outcome(ledger: &dyn Ledger) {
+    ledger
+        .append(
+            &[row(1, EntryKind::Hold, 900), row(2, EntryKind::Hold, 50)],
+            &[],
+        )
+        .expect("appends");
+    assert_eq!(spend(ledger), (0, 950, 0));
+    ledger
+        .append(&[row(1, EntryKind::Settle, 300)], &[])
+        .expect("appends");
+    assert_eq!(spend(ledger), (300, 50, 1));
+    ledger
+        .append(&[row(2, EntryKind::Release, 0)], &[])
+        .expect("appends");
+    assert_eq!(spend(ledger), (300, 0, 2));
+}
+
+fn an_outcome_may_come_before_its_hold(ledger: &dyn Ledger) {
+    ledger
+        .append(&[row(1, EntryKind::Settle, 300)], &[])
+        .expect("appends");
+    ledger
+        .append(&[row(1, EntryKind::Hold, 900)], &[])
+        .expect("appends");
+    assert_eq!(spend(ledger), (300, 0, 1));
+    assert_eq!(ledger.charge_orphans(at(1_000)).expect("charges"), 0);
+    assert_eq!(spend(ledger), (300, 0, 1));
+}
+
+fn the_first_outcome_wins(ledger: &dyn Ledger) {
+    ledger
+        .append(&[row(1, EntryKind::Settle, 300)], &[])
+        .expect("appends");
+    assert_eq!(
+        ledger
+            .append(&[row(1, EntryKind::Settle, 400)], &[])
+            .expect("appends"),
+        0
+    );
+    assert_eq!(
+        ledger
+            .append(&[row(1, EntryKind::Release, 0)], &[])
+            .expect("appends"),
+        0
+    );
+    ledger
+        .append(&[row(2, EntryKind::Release, 0)], &[])
+        .expect("appends");
+    assert_eq!(
+        ledger
+            .append(&[row(2, EntryKind::Settle, 400)], &[])
+            .expect("appends"),
+        0
+    );
+    assert_eq!(spend(ledger), (300, 0, 2));
+}
+
+fn attempts_are_separate_and_one_request(ledger: &dyn Ledger) {
+    let second = |mut entry: Entry| {
+        entry.attempt = 1;
+        entry
+    };
+    let batch = [
+        row(1, EntryKind::Hold, 900),
+        row(1, EntryKind::Release, 0),
+        second(row(1, EntryKind::Hold, 700)),
+        second(row(1, EntryKind::Settle, 200)),
+    ];
+    ledger.append(&batch, &[]).expect("appends");
+    assert_eq!(spend(ledger), (200, 0, 1));
+    let record = ledger
+        .request(request(1))
+        .expect("reads")
+        .expect("is there");
+    assert_eq!(record.entries, batch);
+}
+
+fn an_orphan_is_charged_and_corrected_once(ledger: &dyn Ledger) {
+    use Certainty::{Exact, Orphaned};
+    use EntryKind::{Adjust, Hold, Settle};
+    ledger.append(&[row(1, Hold, 900)], &[]).expect("appends");
+    assert_eq!(ledger.charge_orphans(at(1_000)).expect("charges"), 1);
+    assert_eq!(ledger.charge_orphans(at(1_000)).expect("charges"), 0);
+    assert_eq!(
+        rows(ledger, 1),
+        [(Hold, 900, Exact), (Settle, 900, Orphaned)]
+    );
+    assert_eq!(spend(ledger), (900, 0, 1));
+    for new in [1, 0] {
+        let mut truth = row(1, Settle, 300);
+        truth.usage.output = 12;
+        assert_eq!(ledger.append(&[truth], &[]).expect("appends"), new);
+    }
+    let expected = [
+        (Hold, 900, Exact),
+        (Settle, 900, Orphaned),
+        (Adjust, -600, Exact),
+    ];
+    assert_eq!(rows(ledger, 1), expected);
+    assert_eq!(spend(ledger), (300, 0, 1));
+    let record = ledger
+        .request(request(1))
+        .expect("reads")
+        .expect("is there");
+    assert_eq!(record.entries[1].detail, record.entries[0].detail);
+    assert_eq!(record.entries[2].usage.output, 12);
+}
+
+fn a_release_takes_an_orphaned_charge_back(ledger: &dyn Ledger) {
+    ledger
+        .append(&[row(1, EntryKind::Hold, 900)], &[])
+        .expect("appends");
+    ledger.charge_orphans(at(1_000)).expect("charges");
+    assert_eq!(
+        ledger
+            .append(&[row(1, EntryKind::Release, 0)], &[])
+            .expect("appends"),
+        1
+    );
+    assert_eq!(
+        ledger
+            .append(&[row(1, EntryKind::Release, 0)], &[])
+            .expect("appends"),
+        0
+    );
+    assert_eq!(spend(ledger), (0, 0, 1));
+}
+
+fn orphans_are_those_before_the_start(ledger: &dyn Ledger) {
+    ledger
+        .append(
+            &[row(1, EntryKind::Hold, 900), row(5, EntryKind::Hold, 50)],
+            &[],
+        )
+        .expect("appends");
+    assert_eq!(ledger.charge_orphans(at(5)).expect("charges"), 1);
+    assert_eq!(spend(ledger), (900, 50, 1));
+}
+
+fn unpriced_rows_stay_unpriced(ledger: &dyn Ledger) {
+    let mut hold = row(1, EntryKind::Hold, 0);
+    (hold.priced, hold.price_version) = (false, None);
+    ledger.append(&[hold], &[]).expect("appends");
+    ledger.charge_orphans(at(1_000)).expect("charges");
+    let record = ledger
+        .request(request(1))
+        .expect("reads")
+        .expect("is there");
+    assert_eq!(record.entries.len(), 2);
+    for entry in record.entries {
+        assert!(!entry.priced);
+        assert_eq!((entry.price_version, entry.amount), (None, NanoUsd::ZERO));
+    }
+}
+
+fn spend_counts_where_admitted(ledger: &dyn Ledger) {
+    let mut other = row(3, EntryKind::Settle, 7_000);
+    other.virtual_key_id = key("b");
+    let mut moved = row(4, EntryKind::Settle, 40);
+    moved.project_id = ProjectId::parse("proj_b").expect("an id");
+    let batch = [
+        row(1, EntryKind::Settle, 1),
+        row(2, EntryKind::Settle, 20),
+        other,
+        moved,
+        row(5, EntryKind::Hold, 500),
+        row(6, EntryKind::Hold, 6_000),
+    ];
+    ledger.append(&batch, &[]).expect("appends");
+    let spend = ledger.key_spend(&key("a"), at(2), at(6)).expect("reads");
+    let expected = KeySpend {
+        spent: NanoUsd(60),
+        reserved: NanoUsd(500),
+        requests: 2,
+    };
+    assert_eq!(spend, expected);
+}
+
+fn progress_is_kept_and_forgotten(ledger: &dyn Ledger) {
+    let step = |file: &str, offset| Progress {
+        file: file.to_owned(),
+        offset,
+    };
+    ledger
+        .append(&[], &[step("a", 10), step("b", 20)])
+        .expect("appends");
+    ledger.append(&[], &[step("a", 30)]).expect("appends");
+    let sorted = || {
+        let mut found = ledger.progress().expect("reads");
+        found.sort_by(|a, b| a.file.cmp(&b.file));
+        found
+    };
+    assert_eq!(sorted(), [step("a", 30), step("b", 20)]);
+    ledger
+        .forget(&[String::from("a"), String::from("nowhere")])
+        .expect("forgets");
+    assert_eq!(sorted(), [step("b", 20)]);
+}
+
+fn an_unknown_request_is_none(ledger: &dyn Ledger) {
+    assert_eq!(ledger.request(request(1)).expect("reads"), None);
+    assert_eq!(spend(ledger), (0, 0, 0));
+}

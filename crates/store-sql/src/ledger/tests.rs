@@ -1,0 +1,211 @@
+//! The conformance suite on SQLite, and what only this engine promises.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::conformance::{self, at, key, row};
+use super::*;
+
+fn tuning() -> Tuning {
+    Tuning {
+        busy_timeout: Duration::from_millis(1),
+        ..Tuning::default()
+    }
+}
+
+fn open(folder: &tempfile::TempDir) -> SqliteLedger {
+    SqliteLedger::open(&folder.path().join("ledger.db"), tuning()).expect("opens")
+}
+
+/// A ledger that takes its folder with it.
+struct Temporary(
+    SqliteLedger,
+    #[expect(dead_code, reason = "kept for its drop")] tempfile::TempDir,
+);
+
+impl Ledger for Temporary {
+    fn append(&self, entries: &[Entry], progress: &[Progress]) -> Result<u64, StoreError> {
+        self.0.append(entries, progress)
+    }
+    fn progress(&self) -> Result<Vec<Progress>, StoreError> {
+        self.0.progress()
+    }
+    fn forget(&self, files: &[String]) -> Result<(), StoreError> {
+        self.0.forget(files)
+    }
+    fn charge_orphans(&self, before: UnixMicros) -> Result<u64, StoreError> {
+        self.0.charge_orphans(before)
+    }
+    fn request(&self, id: RequestId) -> Result<Option<SpendRecord>, StoreError> {
+        self.0.request(id)
+    }
+    fn key_spend(
+        &self,
+        key: &VirtualKeyId,
+        from: UnixMicros,
+        to: UnixMicros,
+    ) -> Result<KeySpend, StoreError> {
+        self.0.key_spend(key, from, to)
+    }
+}
+
+#[test]
+fn sqlite_is_a_ledger() {
+    conformance::run(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        Temporary(open(&folder), folder)
+    });
+}
+
+#[test]
+fn open_holds_are_found_again_by_the_next_process() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = open(&folder);
+    ledger
+        .append(&[row(1, EntryKind::Hold, 900)], &[])
+        .expect("appends");
+    ledger
+        .append(&[row(2, EntryKind::Hold, 50)], &[])
+        .expect("appends");
+    ledger
+        .append(
+            &[row(3, EntryKind::Hold, 4), row(2, EntryKind::Settle, 9)],
+            &[],
+        )
+        .expect("appends");
+    drop(ledger);
+    let ledger = open(&folder);
+    let spend = ledger.key_spend(&key("a"), at(0), at(100)).expect("reads");
+    let expected = KeySpend {
+        spent: NanoUsd(9),
+        reserved: NanoUsd(904),
+        requests: 1,
+    };
+    assert_eq!(spend, expected);
+    assert_eq!(ledger.charge_orphans(at(100)).expect("charges"), 2);
+    drop(ledger);
+    assert_eq!(open(&folder).charge_orphans(at(100)).expect("charges"), 0);
+}
+
+#[test]
+fn a_hold_that_is_older_than_all_open_ones_is_found_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = open(&folder);
+    ledger
+        .append(&[row(9, EntryKind::Hold, 900)], &[])
+        .expect("appends");
+    ledger
+        .append(&[row(9, EntryKind::Settle, 900)], &[])
+        .expect("appends");
+    ledger.append(&[], &[]).expect("appends");
+    ledger
+        .append(&[row(1, EntryKind::Hold, 50)], &[])
+        .expect("appends");
+    ledger.append(&[], &[]).expect("appends");
+    drop(ledger);
+    assert_eq!(open(&folder).charge_orphans(at(100)).expect("charges"), 1);
+}
+
+#[test]
+fn a_locked_file_is_unavailable_and_nothing_is_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = open(&folder);
+    let other = Connection::open(folder.path().join("ledger.db")).expect("opens");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locks");
+    let batch = [row(1, EntryKind::Hold, 900)];
+    let error = ledger.append(&batch, &[]).expect_err("is refused");
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+    assert!(
+        ledger
+            .charge_orphans(at(100))
+            .is_ok_and(|charged| charged == 0)
+    );
+    other.execute_batch("ROLLBACK").expect("unlocks");
+    assert_eq!(ledger.append(&batch, &[]).expect("appends"), 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Ranges are answered from hours, minutes and rows; the sum over the rows is the oracle.
+    #[test]
+    fn any_range_adds_up(
+        charges in proptest::collection::vec((0_u64..9_000_000, 0_i64..1_000), 1..40),
+        ranges in proptest::collection::vec((0_u64..9_000_000, 0_u64..9_000_000), 1..20),
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ledger = open(&folder);
+        let charges: BTreeMap<u64, i64> = charges.into_iter().collect();
+        let rows: Vec<Entry> = charges
+            .iter()
+            .map(|(n, amount)| row(*n, EntryKind::Settle, *amount))
+            .collect();
+        for batch in rows.chunks(7) {
+            ledger.append(batch, &[]).expect("appends");
+        }
+        for (from, to) in ranges {
+            let found = ledger.key_spend(&key("a"), at(from), at(to)).expect("reads");
+            let inside = charges.iter().filter(|(n, _)| (from..to).contains(*n));
+            let (spent, requests) = inside.fold((0, 0), |sum, row| (sum.0 + row.1, sum.1 + 1));
+            prop_assert_eq!((found.spent.0, found.requests), (spent, requests));
+        }
+    }
+}
+
+/// `cargo test --profile quick -p lw-store-sql -- --ignored --nocapture microseconds`
+#[test]
+#[ignore = "a measurement"]
+fn microseconds_per_request() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tuning = Tuning {
+        durable: true,
+        ..tuning()
+    };
+    let ledger = SqliteLedger::open(&folder.path().join("ledger.db"), tuning).expect("opens");
+    let (rounds, keys) = (200, 100);
+    let on_cpu = || {
+        let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("reads");
+        let nanos = stat.split(' ').next().expect("a number");
+        nanos.parse::<u64>().expect("a number")
+    };
+    for (name, batch, batches) in [
+        ("100 ms at 5 000/s", 500, rounds),
+        ("a full MiB", 800, rounds),
+    ] {
+        let mut spent = 0;
+        for round in 0..batches {
+            let mut entries = Vec::new();
+            for n in 0..batch {
+                let number = 10_000_000 * batch + round * batch + n;
+                let mut hold = row(number, EntryKind::Hold, 900_000);
+                hold.virtual_key_id = key(&format!("{:022}", n % keys));
+                let mut settle = hold.clone();
+                settle.kind = EntryKind::Settle;
+                settle.usage = Usage {
+                    input: 869,
+                    output: 207,
+                    ..Usage::default()
+                };
+                settle.detail.response_id =
+                    Some(String::from("chatcmpl-0123456789abcdefghijklmnop"));
+                settle.detail.http_status = Some(200);
+                settle.detail.duration_ms = Some(3_878);
+                entries.extend([hold, settle]);
+            }
+            let progress = [Progress {
+                file: String::from("gw-0-1"),
+                offset: round,
+            }];
+            let before = on_cpu();
+            ledger.append(&entries, &progress).expect("appends");
+            spent += on_cpu() - before;
+        }
+        let requests = batch * batches;
+        println!("{name}: {} ns of CPU per request", spent / requests);
+    }
+    let size = std::fs::metadata(folder.path().join("ledger.db"))
+        .expect("a file")
+        .len();
+    println!("{size} bytes for {} requests", rounds * 1_300);
+}
