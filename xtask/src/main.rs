@@ -51,7 +51,9 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn ci() -> anyhow::Result<()> {
-    lint(&LintArgs { without_deny: false })?;
+    lint(&LintArgs {
+        without_deny: false,
+    })?;
     test()
 }
 
@@ -65,10 +67,25 @@ fn test() -> anyhow::Result<()> {
 fn lint(args: &LintArgs) -> anyhow::Result<()> {
     step(cargo().args(["fmt", "--all", "--check"]))?;
     tidy::run()?;
-    step(cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+    step(cargo().args([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "--deny",
+        "warnings",
+    ]))?;
     if !args.without_deny {
-        let deny = ["deny", "--all-features", "check", "bans", "licenses", "sources"];
-        step(cargo().args(deny)).context("is cargo-deny installed? `cargo install --locked cargo-deny`")?;
+        let deny = [
+            "deny",
+            "--all-features",
+            "check",
+            "bans",
+            "licenses",
+            "sources",
+        ];
+        step(cargo().args(deny))
+            .context("is cargo-deny installed? `cargo install --locked cargo-deny`")?;
     }
     Ok(())
 }
@@ -82,15 +99,24 @@ fn root() -> PathBuf {
 /// The folder that cargo builds into.
 fn target_dir() -> anyhow::Result<PathBuf> {
     let metadata = metadata()?;
-    let text = metadata.get("target_directory").and_then(serde_json::Value::as_str);
-    Ok(PathBuf::from(text.context("cargo metadata names no target folder")?))
+    let text = metadata
+        .get("target_directory")
+        .and_then(serde_json::Value::as_str);
+    Ok(PathBuf::from(
+        text.context("cargo metadata names no target folder")?,
+    ))
 }
 
 /// What cargo knows about the workspace's own packages.
 fn metadata() -> anyhow::Result<serde_json::Value> {
-    let output = cargo().args(["metadata", "--format-version", "1", "--no-deps"]).output()?;
+    let output = cargo()
+        .args(["metadata", "--format-version", "1", "--no-deps"])
+        .output()?;
     if !output.status.success() {
-        bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
+        bail!(
+            "cargo metadata failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     Ok(serde_json::from_slice(&output.stdout)?)
 }
@@ -105,7 +131,9 @@ fn cargo() -> Command {
 #[expect(clippy::print_stderr, reason = "a task tells what it does")]
 fn step(command: &mut Command) -> anyhow::Result<()> {
     eprintln!("$ {command:?}");
-    let status = command.status().with_context(|| format!("{command:?} cannot be started"))?;
+    let status = command
+        .status()
+        .with_context(|| format!("{command:?} cannot be started"))?;
     if !status.success() {
         bail!("{command:?} failed: {status}");
     }

@@ -20,6 +20,8 @@ use lw_upstream::Endpoint;
 use lw_wire::Surface;
 use serde::Deserialize;
 
+use crate::redact::Secrets;
+
 /// How much of the bodies goes into the trace (observability 7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Capture {
@@ -94,8 +96,10 @@ pub struct Lane {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The row names an OpenAI organization or project: the caller's own is not forwarded.
     pub sets_openai_account: bool,
-    /// The credential, to redact it should a provider echo it.
+    /// The credential, for providers that want it in another header when they list their models.
     pub credential: Option<Secret>,
+    /// What is taken out of the provider's errors: the credential and the values of extra headers.
+    pub secrets: Secrets,
     /// Time to the first byte of the answer, when the row narrows it.
     pub head_timeout: Option<Duration>,
     /// The row answers `/v1/responses` itself.
@@ -330,15 +334,15 @@ fn compile_lane(row: &ModelProvider, sealer: &Sealer) -> Result<Option<Lane>, Co
         Some(url) => Endpoint::parse(url).map_err(|error| error.to_string()),
         None => Err("the provider has no base URL".to_owned()),
     };
-    let mut headers = Vec::new();
-    if let Some(secret) = &credential {
-        headers.extend(auth_header(
+    let auth = credential.as_ref().and_then(|secret| {
+        auth_header(
             kind,
             secret,
             config.auth_mode.as_deref(),
             config.auth_header.as_deref(),
-        ));
-    }
+        )
+    });
+    let mut headers = Vec::new();
     let mut sets_openai_account = false;
     for (name, value) in [
         ("openai-organization", config.organization),
@@ -354,8 +358,12 @@ fn compile_lane(row: &ModelProvider, sealer: &Sealer) -> Result<Option<Lane>, Co
     let stored: serde_json::Value = sealed.map_or(Ok(serde_json::Value::Null), |text| {
         open(sealer, row, "sealed_extra_headers", text)
     })?;
-    headers.extend(extra_headers(&stored));
-    headers.extend(extra_headers(&config.extra_headers));
+    let extra: Vec<_> = [extra_headers(&stored), extra_headers(&config.extra_headers)].concat();
+    let echoed = extra.iter().filter_map(|(_, value)| value.to_str().ok());
+    let secrets = Secrets::new(credential.iter().map(Secret::expose).chain(echoed));
+    // Extra headers have the last word over everything but the credential (providers 2).
+    headers.extend(extra);
+    headers.extend(auth);
     let base_path = endpoint.as_ref().map_or("", Endpoint::base_path);
     Ok(Some(Lane {
         id: row.id.clone(),
@@ -363,6 +371,7 @@ fn compile_lane(row: &ModelProvider, sealer: &Sealer) -> Result<Option<Lane>, Co
         headers,
         sets_openai_account,
         credential,
+        secrets,
         head_timeout: config
             .timeout_ms
             .filter(|ms| *ms > 0)
@@ -504,8 +513,8 @@ mod tests {
         let secret = Secret::new("sk-canary");
         let (name, value) = auth_header(LaneKind::OpenAi, &secret, None, None).expect("a header");
         assert_eq!(
-            (name.as_str(), value.to_str()),
-            ("authorization", Ok("Bearer sk-canary"))
+            (name.as_str(), value.to_str().ok()),
+            ("authorization", Some("Bearer sk-canary"))
         );
         assert!(!format!("{value:?}").contains("canary"));
         let (name, _) = auth_header(LaneKind::Anthropic, &secret, None, None).expect("a header");

@@ -33,8 +33,8 @@ use crate::worker::Worker;
 const BYTES_PER_TOKEN: u64 = 4;
 /// Tokens that a provider may add to a prompt on its own (tool instructions).
 pub(crate) const HIDDEN_INPUT_TOKENS: u64 = 1_024;
-/// The most tokens of a context window when the catalogue does not name one.
-const LARGEST_WINDOW: u64 = 2_000_000;
+/// A report of so many tokens is believed whatever the hold covers.
+const PLAUSIBLE_TOKENS: u64 = 65_536;
 
 /// What the hold was computed from, fixed at admission.
 #[derive(Debug, Clone)]
@@ -43,7 +43,9 @@ pub(crate) struct Funding {
     pub(crate) price: Option<Arc<ModelPrice>>,
     /// The most that the call may cost.
     pub(crate) hold: NanoUsd,
-    /// The most output tokens that can be true.
+    /// The most input tokens that the hold covers.
+    pub(crate) input_most: u64,
+    /// The most output tokens that the hold covers, when that is bounded.
     pub(crate) output_most: Option<u64>,
 }
 
@@ -60,6 +62,8 @@ pub(crate) struct Dispatch {
     pub(crate) span_id: SpanId,
     /// The provider's status.
     pub(crate) status: Option<u16>,
+    /// The provider may have seen the request: it may cost money whatever came back.
+    pub(crate) reached: bool,
     /// The outcome label of data-plane 13.2.
     pub(crate) outcome: &'static str,
 }
@@ -285,7 +289,10 @@ impl Call {
         let tap = tap.unwrap_or(&mut none);
         tap.finish();
         let bill = self.bill(ending, tap);
-        let end = EndFacts::of(self, ending);
+        let mut end = EndFacts::of(self, ending);
+        if end.error_type.is_none() && tap.is_stream() && tap.observed().usage.is_none() {
+            end.word = "success_no_usage".to_owned();
+        }
         let spooled = self.spool(&bill, &end, tap.observed());
         self.hand_over(&bill, end, tap);
         spooled
@@ -309,6 +316,15 @@ impl Call {
                 .status
                 .is_some_and(|status| (200..300).contains(&status))
         });
+        let refused = self
+            .dispatch
+            .as_ref()
+            .is_some_and(|dispatch| dispatch.status.is_some_and(|status| status >= 300));
+        let reached = self.admitted
+            && self
+                .dispatch
+                .as_ref()
+                .is_some_and(|dispatch| dispatch.reached);
         let finished = observed.complete || matches!(ending, Ending::Complete);
         match reported {
             // What a stream reported before it broke off is a part: the estimate counts the rest.
@@ -317,7 +333,7 @@ impl Call {
                 cost: cost(&usage),
                 certainty: Certainty::Exact,
             },
-            partial if served || self.left_while_dialling(ending) => {
+            partial if served || (reached && !refused) => {
                 let usage = self.delivered(partial, tap);
                 let hold = self
                     .funding
@@ -342,33 +358,17 @@ impl Call {
         }
     }
 
-    /// The caller hung up while the provider was at work: it may have read the prompt.
-    fn left_while_dialling(&self, ending: &Ending<'_>) -> bool {
-        self.admitted
-            && matches!(ending, Ending::CallerLeft)
-            && self
-                .dispatch
-                .as_ref()
-                .is_some_and(|dispatch| dispatch.status.is_none())
-    }
-
-    /// Whether a report can be true: it fits the context window, and the model cannot have written more.
+    /// Whether a report can be true. Servers count thinking and hidden prompts differently, so a report
+    /// may exceed what the hold covers; twice as much and a generous constant is no longer an opinion.
     fn is_plausible(&self, usage: &Usage) -> bool {
         let Some(funding) = &self.funding else {
             return true;
         };
-        let window = funding
-            .price
-            .as_ref()
-            .and_then(|price| price.context_window);
-        let input_most = window.unwrap_or(0).max(LARGEST_WINDOW);
-        let model_most = funding.price.as_ref().and_then(|price| price.max_output);
-        let output_most = funding
-            .output_most
-            .unwrap_or(0)
-            .max(model_most.unwrap_or(0))
-            .max(LARGEST_WINDOW);
-        usage.prompt() <= input_most && usage.completion() <= output_most
+        let most = |bound: u64| bound.saturating_mul(2).max(PLAUSIBLE_TOKENS);
+        usage.prompt() <= most(funding.input_most)
+            && funding
+                .output_most
+                .is_none_or(|bound| usage.completion() <= most(bound))
     }
 
     /// An estimate of what was delivered: the reported part, and the rest counted from the bytes.
@@ -421,7 +421,11 @@ impl Call {
             price_version: price.map(|price| &*price.version),
             response_id: observed.response_id.as_deref(),
             http_status: end.status,
-            error_type: end.error_type.as_deref(),
+            // A caller that left after some usage was known is confirmed (observability 13.1).
+            error_type: end
+                .error_type
+                .as_deref()
+                .filter(|_| end.status != 499 || observed.usage.is_none()),
             duration_ms: u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX),
         };
         let mut spool = self.worker.spool.lock();
@@ -515,6 +519,14 @@ impl Call {
                 .map_or_else(|_| String::new(), lw_upstream::Endpoint::server),
         });
         let (input, output, payload_capture) = capture_bodies(&bundle, surface, &inbound, tap);
+        // A provider may echo our secrets in what it says about a failure.
+        let output = match (output, lane) {
+            (Some(captured), Some(lane)) if end.error_type.is_some() => Some(Captured {
+                pieces: vec![lane.secrets.take_out(captured.pieces.concat().into())],
+                ..captured
+            }),
+            (output, _) => output,
+        };
         let attribution = std::mem::take(&mut self.attribution);
         let stream = tap.is_stream();
         let facts = TraceFacts {
@@ -576,6 +588,11 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let error =
+                Error::new(lw_core::Code::InternalError, "the gateway failed").because("panic");
+            let _ = self.end(&Ending::Failed(&error), None);
+        }
         // Nobody finished it: the caller left while it was being worked on.
         let _ = self.end(&Ending::CallerLeft, None);
     }
@@ -620,6 +637,13 @@ impl Stamp {
             if let Ok(value) = value {
                 answer.insert(name, value);
             }
+        }
+    }
+
+    /// Writes the count that a failed walk carries too; nothing when no provider was chosen.
+    pub(crate) fn write_fallback_count(&self, answer: &mut HeaderMap) {
+        if self.dispatched.is_some() {
+            answer.insert(headers::FALLBACK_COUNT, HeaderValue::from_static("0"));
         }
     }
 
@@ -729,18 +753,30 @@ fn capture_bodies(
         return (None, None, why);
     }
     let input = (!inbound.body.is_empty()).then(|| Captured {
-        pieces: vec![inbound.body.clone()],
+        pieces: compact(vec![inbound.body.clone()]),
         form: surface.request_form(),
         truncated: false,
     });
     let form = tap.form();
     let (pieces, truncated) = tap.take_held();
-    let output = (!pieces.is_empty()).then_some(Captured {
-        pieces,
+    let output = (!pieces.is_empty()).then(|| Captured {
+        pieces: compact(pieces),
         form,
         truncated,
     });
     (input, output, "raw")
+}
+
+/// Copies a small body out of the buffer that it was read into. What waits for the trace store would
+/// otherwise pin that buffer, and every request would read into fresh, cold memory.
+fn compact(pieces: Vec<bytes::Bytes>) -> Vec<bytes::Bytes> {
+    const SMALL: usize = 32 * 1024;
+    let length: usize = pieces.iter().map(bytes::Bytes::len).sum();
+    if length > SMALL {
+        pieces
+    } else {
+        vec![pieces.concat().into()]
+    }
 }
 
 fn captured_bytes(trace: &TraceRecord) -> usize {
@@ -768,7 +804,8 @@ impl Delivered for Tap {
     fn delivered_text_bytes(&self) -> u64 {
         match self.held_copy() {
             Some(held) => capture::output_text(self.form(), &held).len() as u64,
-            // Too large or not kept: everything that passed, framing included.
+            // Not kept, as the key wants it: the events are counted instead.
+            None if self.is_stream() => 0,
             None => self.total(),
         }
     }

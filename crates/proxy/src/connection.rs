@@ -6,7 +6,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -21,6 +21,8 @@ use tokio::time::Instant;
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 /// How long a connection may rest between two requests.
 const REST_LIMIT: Duration = Duration::from_secs(300);
+/// How long a caller may take nothing of an answer that waits for it.
+const STALL_LIMIT: Duration = Duration::from_secs(600);
 
 /// One connection's state.
 #[derive(Debug)]
@@ -28,50 +30,72 @@ pub(crate) struct ConnState {
     epoch: Instant,
     /// Milliseconds since `epoch` at which the present phase began.
     since: AtomicU64,
-    /// A head has begun and has not ended.
+    /// A head has begun and has not ended. Only on HTTP/1: frames of HTTP/2 come at any time.
     in_head: AtomicBool,
-    /// A request is being answered.
-    in_request: AtomicBool,
+    /// The caller speaks HTTP/2.
+    http2: AtomicBool,
+    /// Requests being answered.
+    requests: AtomicUsize,
+    /// Milliseconds since `epoch` at which a write began to wait for the caller; 0: none waits.
+    stalled: AtomicU64,
     /// Tells the connection's task to end it.
     pub(crate) cut: Notify,
 }
 
+/// A request being answered. Dropping it means that its answer is over, or that nobody wants it.
+#[derive(Debug)]
+pub(crate) struct Answering(Arc<ConnState>);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.since.store(self.0.now(), Ordering::Relaxed);
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl ConnState {
     fn now(&self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.epoch.elapsed().as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1)
     }
 
     /// A request arrived: its head is complete.
-    pub(crate) fn arrived(&self) {
-        self.in_request.store(true, Ordering::Relaxed);
+    pub(crate) fn arrived(self: &Arc<Self>, http2: bool) -> Answering {
+        self.http2.store(http2, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
         self.in_head.store(false, Ordering::Relaxed);
-    }
-
-    /// The answer is over.
-    pub(crate) fn answered(&self) {
-        self.since.store(self.now(), Ordering::Relaxed);
-        self.in_request.store(false, Ordering::Relaxed);
+        Answering(self.clone())
     }
 
     fn read(&self) {
-        if !self.in_request.load(Ordering::Relaxed) && !self.in_head.swap(true, Ordering::Relaxed) {
+        if self.http2.load(Ordering::Relaxed) || self.requests.load(Ordering::Relaxed) > 0 {
+            return;
+        }
+        if !self.in_head.swap(true, Ordering::Relaxed) {
             self.since.store(self.now(), Ordering::Relaxed);
         }
     }
 
+    fn wrote(&self, waits: bool) {
+        if !waits {
+            self.stalled.store(0, Ordering::Relaxed);
+        } else if self.stalled.load(Ordering::Relaxed) == 0 {
+            self.stalled.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
     fn is_overdue(&self) -> bool {
-        if self.in_request.load(Ordering::Relaxed) {
+        let passed = |since: u64| Duration::from_millis(self.now().saturating_sub(since));
+        let stalled = self.stalled.load(Ordering::Relaxed);
+        if stalled != 0 && passed(stalled) > STALL_LIMIT {
+            return true;
+        }
+        if self.requests.load(Ordering::Relaxed) > 0 {
             return false;
         }
-        let limit = if self.in_head.load(Ordering::Relaxed) {
-            HEAD_LIMIT
-        } else {
-            REST_LIMIT
-        };
-        let passed = self
-            .now()
-            .saturating_sub(self.since.load(Ordering::Relaxed));
-        u128::from(passed) > limit.as_millis()
+        let in_head = self.in_head.load(Ordering::Relaxed);
+        passed(self.since.load(Ordering::Relaxed)) > if in_head { HEAD_LIMIT } else { REST_LIMIT }
     }
 }
 
@@ -94,8 +118,11 @@ impl Connections {
         let state = Arc::new(ConnState {
             epoch: self.epoch,
             since: AtomicU64::new(0),
-            in_head: AtomicBool::new(false),
-            in_request: AtomicBool::new(false),
+            // The first head is due at once; later ones may rest before they begin.
+            in_head: AtomicBool::new(true),
+            http2: AtomicBool::new(false),
+            requests: AtomicUsize::new(0),
+            stalled: AtomicU64::new(0),
             cut: Notify::new(),
         });
         state.since.store(state.now(), Ordering::Relaxed);
@@ -144,7 +171,9 @@ impl AsyncWrite for CallerIo {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.tcp).poll_write(cx, buf);
+        self.state.wrote(polled.is_pending());
+        polled
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -160,7 +189,9 @@ impl AsyncWrite for CallerIo {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
+        let polled = Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs);
+        self.state.wrote(polled.is_pending());
+        polled
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -172,26 +203,62 @@ impl AsyncWrite for CallerIo {
 mod tests {
     use super::*;
 
+    async fn after(seconds: u64) {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_head_has_seconds_and_a_rest_has_minutes() {
         let connections = Connections::new();
         let state = connections.add();
-        tokio::time::advance(Duration::from_secs(60)).await;
-        assert!(!state.is_overdue(), "resting");
-        state.read();
-        tokio::time::advance(Duration::from_secs(9)).await;
+        after(9).await;
         assert!(!state.is_overdue(), "still within the head's limit");
         state.read();
-        tokio::time::advance(Duration::from_secs(2)).await;
+        after(2).await;
         assert!(state.is_overdue(), "a head that trickles");
-        state.arrived();
-        tokio::time::advance(Duration::from_secs(3_600)).await;
+        let answering = state.arrived(false);
+        after(3_600).await;
         assert!(!state.is_overdue(), "a request may take long");
-        state.answered();
-        tokio::time::advance(Duration::from_secs(301)).await;
-        assert!(state.is_overdue(), "rested too long");
+        drop(answering);
+        after(299).await;
+        assert!(!state.is_overdue(), "resting");
+        state.read();
+        after(11).await;
+        assert!(state.is_overdue(), "the next head trickles");
         drop(state);
         connections.sweep();
         assert!(connections.open.lock().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn streams_of_one_http2_connection_do_not_end_each_other() {
+        let connections = Connections::new();
+        let state = connections.add();
+        let (short, long) = (state.arrived(true), state.arrived(true));
+        drop(short);
+        state.read();
+        after(60).await;
+        assert!(!state.is_overdue(), "the long stream is open");
+        drop(long);
+        state.read();
+        after(60).await;
+        assert!(!state.is_overdue(), "a ping begins no head");
+        after(300).await;
+        assert!(state.is_overdue(), "rested too long");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_takes_nothing_is_cut_in_the_end() {
+        let connections = Connections::new();
+        let state = connections.add();
+        let _answering = state.arrived(false);
+        state.wrote(true);
+        after(500).await;
+        state.wrote(false);
+        state.wrote(true);
+        after(500).await;
+        assert!(!state.is_overdue(), "it took something in between");
+        after(101).await;
+        assert!(state.is_overdue());
     }
 }

@@ -6,20 +6,18 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue,
-};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use lw_core::error::render;
-use lw_core::{Code, Error};
+use lw_core::{BodyForm, Code, Error};
 use lw_upstream::{RequestBody, UpstreamBody, UpstreamError};
 use lw_wire::Surface;
 use lw_wire::tap::{MOST_HELD, Tap, provider_error_name};
-use memchr::memmem;
-use tokio::time::timeout;
+use percent_encoding::percent_decode_str;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::bundle::{Capture, Lane};
 use crate::call::{Call, Ending, micros};
@@ -53,14 +51,20 @@ pub(crate) async fn dispatch(mut call: Box<Call>, target: Target, head: CallerHe
 
 /// Ends `call` with an error of ours and renders it.
 pub(crate) fn refuse(call: &mut Call, error: Error) -> Reply {
-    let error = match call.end(&Ending::Failed(&error), None) {
+    refuse_after(call, error, None)
+}
+
+/// [`refuse`] for a call whose answer had begun: `tap` saw that beginning.
+fn refuse_after(call: &mut Call, error: Error, tap: Option<&mut Tap>) -> Reply {
+    let stamp = call.stamp();
+    let error = match call.end(&Ending::Failed(&error), tap) {
         Ok(()) => error,
         // A refusal that leaves no record would be a silence: say that records cannot be taken.
         Err(full) => spool_error(&full),
     };
-    let stamp = call.stamp();
     let mut reply = error_reply(&error, call);
     stamp.write(reply.headers_mut());
+    stamp.write_fallback_count(reply.headers_mut());
     reply
 }
 
@@ -123,11 +127,13 @@ async fn attempt(
         timeouts.head = timeouts.head.min(limit);
     }
     let pool = call.worker.pool.clone();
-    let sent = pool.send(endpoint, &path, request, &timeouts).await;
     let Some(dispatch) = call.dispatch.as_mut() else {
         return Err(Error::new(Code::InternalError, "the request was lost").because("no dispatch"));
     };
-    match sent {
+    match pool
+        .send(endpoint, &path, request, &timeouts, &mut dispatch.reached)
+        .await
+    {
         Ok(sent) => {
             let status = sent.response.status();
             dispatch.status = Some(status.as_u16());
@@ -153,12 +159,27 @@ fn outcome(status: StatusCode) -> &'static str {
     }
 }
 
+/// The operation's path with the caller's query string, but for what may be a credential: clients of some
+/// vendors put their key there.
 fn with_query(path: &PathAndQuery, query: Option<&str>) -> Result<PathAndQuery, Error> {
+    const CREDENTIALS: [&str; 5] = ["key", "api_key", "api-key", "apikey", "access_token"];
     let Some(query) = query else {
         return Ok(path.clone());
     };
+    let passes = |pair: &&str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        let name = percent_decode_str(name).decode_utf8_lossy();
+        !CREDENTIALS
+            .iter()
+            .any(|credential| name.eq_ignore_ascii_case(credential))
+            && !pair.contains("vk-lw-")
+    };
+    let kept: Vec<&str> = query.split('&').filter(passes).collect();
+    if kept.is_empty() {
+        return Ok(path.clone());
+    }
     let joint = if path.query().is_some() { '&' } else { '?' };
-    PathAndQuery::try_from(format!("{path}{joint}{query}")).map_err(|error| {
+    PathAndQuery::try_from(format!("{path}{joint}{}", kept.join("&"))).map_err(|error| {
         Error::new(Code::BadRequest, "the query string cannot be forwarded").because(error)
     })
 }
@@ -190,35 +211,55 @@ async fn answered(mut call: Box<Call>, answer: Response<UpstreamBody>, head: &Ca
     let (parts, body) = answer.into_parts();
     let mut reply_head = HeaderMap::with_capacity(24);
     headers::downstream(&parts.headers, &mut reply_head, call.client_names_request());
-    if let Some(encoding) = parts.headers.get(CONTENT_ENCODING) {
+    // We asked for none: a coding that came all the same is passed on, and what is inside is not read.
+    let encoded = parts.headers.get(CONTENT_ENCODING);
+    if let Some(encoding) = encoded {
         reply_head.insert(CONTENT_ENCODING, encoding.clone());
     }
     let stamp = call.stamp();
     stamp.write(&mut reply_head);
     stamp.write_dispatched(&mut reply_head);
     let surface = call.surface.unwrap_or(Surface::Chat);
+    let event_stream = is_event_stream(&parts.headers);
+    let form = if encoded.is_some() {
+        BodyForm::Opaque
+    } else {
+        surface.response_form(event_stream)
+    };
     let body = if !parts.status.is_success() {
-        provider_error(call, body, &mut reply_head).await
-    } else if is_event_stream(&parts.headers) {
+        match provider_error(&mut call, body).await {
+            Ok(whole) => ReplyBody::whole(vec![whole]),
+            Err(error) => return refuse(&mut call, error),
+        }
+    } else if event_stream {
         reply_head.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         if head.http1 {
             reply_head.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
         }
-        let hold = held_of_stream(&call);
-        let tap = Tap::new(surface.response_form(true), hold);
-        stream(call, body, tap).await
+        let tap = Tap::new(form, held_of_stream(&call));
+        match first_bytes(body).await {
+            Ok((early, body)) => ReplyBody::relay(Relay::new(call, body, early, tap)),
+            // Nothing went out yet: this is an ordinary error with its own status (17.1).
+            Err(error) => {
+                if let Some(dispatch) = call.dispatch.as_mut() {
+                    dispatch.outcome = "network";
+                }
+                return refuse(&mut call, error);
+            }
+        }
     } else {
-        let tap = Tap::new(surface.response_form(false), MOST_HELD);
-        match json(&mut call, body, tap).await {
+        let mut tap = Tap::new(form, MOST_HELD);
+        match json(&mut call, body, &mut tap).await {
             Ok(Json::Whole(pieces, cached)) => {
                 let outcome = if cached { "hit" } else { "miss" };
                 reply_head.insert(headers::CACHE, HeaderValue::from_static(outcome));
                 ReplyBody::whole(pieces)
             }
-            Ok(Json::Large(pieces, body, tap)) => {
-                ReplyBody::relay(Relay::new(call, body, pieces, replay(tap)))
+            // The pieces are shown to a fresh tap again when the relay passes them on.
+            Ok(Json::Large(pieces, body)) => {
+                ReplyBody::relay(Relay::new(call, body, pieces, Tap::new(form, MOST_HELD)))
             }
-            Err(error) => return refuse(&mut call, error),
+            Err(error) => return refuse_after(&mut call, error, Some(&mut tap)),
         }
     };
     let mut reply = Response::new(body);
@@ -245,67 +286,81 @@ fn held_of_stream(call: &Call) -> usize {
 }
 
 /// Waits a moment for the first bytes, so that head and first bytes leave in one write.
-async fn stream(call: Box<Call>, mut body: UpstreamBody, tap: Tap) -> ReplyBody {
-    let mut early = Vec::new();
-    if let Ok(Some(Ok(frame))) = timeout(FIRST_BYTES, body.frame()).await
-        && let Ok(data) = frame.into_data()
-    {
-        early.push(data);
+async fn first_bytes(mut body: UpstreamBody) -> Result<(Vec<Bytes>, UpstreamBody), Error> {
+    match timeout(FIRST_BYTES, body.frame()).await {
+        Ok(Some(Ok(frame))) => Ok((frame.into_data().into_iter().collect(), body)),
+        Ok(Some(Err(error))) => Err(Error::new(
+            Code::ProviderError,
+            "the provider broke off before its answer began",
+        )
+        .because(error)),
+        Ok(None) | Err(_) => Ok((Vec::new(), body)),
     }
-    ReplyBody::relay(Relay::new(call, body, early, tap))
-}
-
-/// The pieces of a large answer are shown to a fresh tap again when the relay passes them on.
-fn replay(tap: Tap) -> Tap {
-    Tap::new(tap.form(), MOST_HELD)
 }
 
 enum Json {
     /// All of it, and whether the provider's prompt cache was read. The call has ended.
     Whole(Vec<Bytes>, bool),
     /// The beginning of one that is passed on while it comes.
-    Large(Vec<Bytes>, UpstreamBody, Tap),
+    Large(Vec<Bytes>, UpstreamBody),
 }
 
-/// Reads a JSON answer until its end or until it is too large to be held back.
-async fn json(call: &mut Call, mut body: UpstreamBody, mut tap: Tap) -> Result<Json, Error> {
-    let idle = call.worker.gateway.settings.timeouts.idle;
+/// The next frame of a held answer, within the limits between frames and in total.
+async fn next_frame(call: &Call, body: &mut UpstreamBody) -> Result<Option<Bytes>, Error> {
+    let limits = call.worker.gateway.settings.timeouts;
+    let idle = Instant::now() + limits.idle;
+    let deadline = if limits.total.is_zero() {
+        idle
+    } else {
+        idle.min(call.start + limits.total)
+    };
+    match timeout_at(deadline, body.frame()).await {
+        Ok(None) => Ok(None),
+        Ok(Some(Ok(frame))) => Ok(Some(frame.into_data().unwrap_or_default())),
+        Ok(Some(Err(error))) => Err(Error::new(
+            Code::ProviderError,
+            "the provider broke off in the middle of its answer",
+        )
+        .because(error)),
+        Err(_) => Err(Error::new(
+            Code::UpstreamTimeout,
+            "the provider fell silent in the middle of its answer",
+        )),
+    }
+}
+
+/// Reads a JSON answer until its end, or until it is too large to be held back.
+async fn json(call: &mut Call, mut body: UpstreamBody, tap: &mut Tap) -> Result<Json, Error> {
     let mut pieces = Vec::new();
     let mut length = 0;
+    let mut permit = call.worker.gateway.bytes.take(0);
     if body.size_hint().lower() > HELD_BACK as u64 {
-        return Ok(Json::Large(pieces, body, tap));
+        return Ok(Json::Large(pieces, body));
     }
     while !body.is_end_stream() {
-        let frame = match timeout(idle, body.frame()).await {
-            Ok(Some(Ok(frame))) => frame,
+        let data = match next_frame(call, &mut body).await {
+            Ok(Some(data)) => data,
             Ok(None) => break,
-            Ok(Some(Err(error))) => {
-                return Err(Error::new(
-                    Code::ProviderError,
-                    "the provider broke off in the middle of its answer",
-                )
-                .because(error));
+            Err(error) => {
+                if let Some(dispatch) = call.dispatch.as_mut() {
+                    dispatch.outcome = "network";
+                }
+                return Err(error);
             }
-            Err(_) => {
-                return Err(Error::new(
-                    Code::UpstreamTimeout,
-                    "the provider fell silent in the middle of its answer",
-                ));
-            }
-        };
-        let Ok(data) = frame.into_data() else {
-            continue;
         };
         length += data.len();
+        let room = permit
+            .as_mut()
+            .is_some_and(|permit| permit.grow(data.len()));
         tap.push(&data);
         pieces.push(data);
-        if length > HELD_BACK {
-            return Ok(Json::Large(pieces, body, tap));
+        if length > HELD_BACK || !room {
+            return Ok(Json::Large(pieces, body));
         }
     }
     call.bytes_out = length as u64;
     call.first_byte_us = Some(micros(call.start));
-    let _ = call.end(&Ending::Complete, Some(&mut tap));
+    let _ = call.end(&Ending::Complete, Some(tap));
     let cached = tap
         .observed()
         .billable()
@@ -313,58 +368,34 @@ async fn json(call: &mut Call, mut body: UpstreamBody, mut tap: Tap) -> Result<J
     Ok(Json::Whole(pieces, cached))
 }
 
-/// Passes a provider's error on as it came: status, bytes and type. Only our own credential, should it
-/// stand in there, is taken out.
-async fn provider_error(
-    mut call: Box<Call>,
-    mut body: UpstreamBody,
-    head: &mut HeaderMap,
-) -> ReplyBody {
-    let idle = call.worker.gateway.settings.timeouts.idle;
+/// Reads a provider's error as it came. Only our own secrets, should they stand in there, are taken out.
+async fn provider_error(call: &mut Call, mut body: UpstreamBody) -> Result<Bytes, Error> {
     let mut pieces: Vec<Bytes> = Vec::new();
     let mut length = 0;
-    while let Ok(Some(Ok(frame))) = timeout(idle, body.frame()).await {
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
+    while let Some(data) = next_frame(call, &mut body).await? {
         length += data.len();
-        pieces.push(data);
         if length > ERROR_HELD {
-            break;
+            let text =
+                format!("the provider answered with an error of more than {ERROR_HELD} bytes");
+            return Err(Error::new(Code::ProviderError, text));
         }
+        pieces.push(data);
     }
     let whole: Bytes = match pieces.as_mut_slice() {
         [one] => std::mem::take(one),
         many => many.concat().into(),
     };
-    let whole = match call.lane().and_then(|lane| lane.credential.as_ref()) {
-        Some(secret) => redacted(whole, secret.expose().as_bytes()),
+    let whole = match call.lane() {
+        Some(lane) => lane.secrets.take_out(whole),
         None => whole,
     };
-    head.remove(CONTENT_LENGTH);
     call.bytes_out = whole.len() as u64;
     call.first_byte_us = Some(micros(call.start));
     let name = provider_error_name(&whole);
-    let mut tap = Tap::new(lw_core::BodyForm::Opaque, MOST_HELD);
+    let mut tap = Tap::new(BodyForm::Opaque, MOST_HELD);
     tap.push(&whole);
     let _ = call.end(&Ending::ProviderRefused(name), Some(&mut tap));
-    ReplyBody::whole(vec![whole])
-}
-
-/// Takes every occurrence of `secret` out of `body`. Short credentials are placeholders, not secrets.
-fn redacted(body: Bytes, secret: &[u8]) -> Bytes {
-    if secret.len() < 8 || memmem::find(&body, secret).is_none() {
-        return body;
-    }
-    let mut out = Vec::with_capacity(body.len());
-    let mut from = 0;
-    for at in memmem::find_iter(&body, secret) {
-        out.extend_from_slice(body.get(from..at).unwrap_or_default());
-        out.extend_from_slice(b"[redacted]");
-        from = at + secret.len();
-    }
-    out.extend_from_slice(body.get(from..).unwrap_or_default());
-    out.into()
+    Ok(whole)
 }
 
 #[cfg(test)]
@@ -372,23 +403,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn our_credential_is_taken_out_and_nothing_else() {
-        let body = Bytes::from_static(b"bad key sk-canary-1, again sk-canary-1.");
-        assert_eq!(
-            redacted(body, b"sk-canary-1"),
-            "bad key [redacted], again [redacted]."
-        );
-        let body = Bytes::from_static(b"nothing here");
-        assert_eq!(
-            redacted(body.clone(), b"sk-canary-1").as_ptr(),
-            body.as_ptr()
-        );
-    }
-
-    #[test]
-    fn a_query_string_goes_on_to_the_provider() {
+    fn a_query_string_goes_on_to_the_provider_without_a_key() {
         let path = PathAndQuery::from_static("/v1/messages");
-        let joined = with_query(&path, Some("beta=true")).expect("a path");
-        assert_eq!(joined.as_str(), "/v1/messages?beta=true");
+        for (query, expected) in [
+            ("beta=true", "/v1/messages?beta=true"),
+            ("key=vk-1&beta=true&API_KEY=x", "/v1/messages?beta=true"),
+            ("k%65y=secret", "/v1/messages"),
+            ("x=vk-lw-01ABC", "/v1/messages"),
+            ("a=%20b&c", "/v1/messages?a=%20b&c"),
+        ] {
+            let joined = with_query(&path, Some(query)).expect("a path");
+            assert_eq!(joined.as_str(), expected);
+        }
     }
 }

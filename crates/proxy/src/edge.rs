@@ -5,16 +5,19 @@
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, Version};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use lw_core::error::{Correlation, Dialect, render};
 use lw_core::{Code, Error};
 use lw_wire::Surface;
+use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 
 use crate::call::{Call, Ending, Stamp};
@@ -25,6 +28,11 @@ use crate::reply::{Reply, ReplyBody};
 use crate::stages::{Target, authenticate, plan};
 use crate::worker::Worker;
 use crate::{attribution, headers, models, ops};
+
+/// Bytes of a refused request that are read and thrown away.
+const DISCARD_BYTES: usize = 4 * 1024 * 1024;
+/// Time for that.
+const DISCARD_FOR: Duration = Duration::from_millis(500);
 
 /// What a path and method ask for.
 enum Route<'a> {
@@ -78,7 +86,7 @@ pub(crate) fn handle(
     request: Request<Incoming>,
 ) -> BoxFuture<'static, Result<Reply, Infallible>> {
     async move {
-        connection.arrived();
+        let answering = connection.arrived(request.version() == Version::HTTP_2);
         let answered = AssertUnwindSafe(answer(worker, request))
             .catch_unwind()
             .await;
@@ -89,7 +97,7 @@ pub(crate) fn handle(
                 Dialect::OpenAi,
             )
         });
-        Ok(reply.map(|body| body.on(connection)))
+        Ok(reply.map(|body| body.on(answering)))
     }
     .boxed()
 }
@@ -100,7 +108,9 @@ async fn answer(worker: Arc<Worker>, request: Request<Incoming>) -> Reply {
     match route(&parts.method, path) {
         Route::Model(surface) => model_call(worker, surface, parts, body).await,
         Route::Models(wanted) => {
-            let wanted = wanted.map(str::to_owned);
+            // Clients escape the slash of `openai/gpt-4o`.
+            let wanted =
+                wanted.map(|name| percent_decode_str(name).decode_utf8_lossy().into_owned());
             model_list(&worker, &parts.headers, wanted).await
         }
         Route::Operational => {
@@ -122,6 +132,7 @@ async fn answer(worker: Arc<Worker>, request: Request<Incoming>) -> Reply {
             );
             let mut call = Call::new(worker, "OTHER", "unmatched", surface, &parts.headers);
             let mut reply = refuse(&mut call, error);
+            discard(body).await;
             reply
                 .headers_mut()
                 .insert(ALLOW, HeaderValue::from_static(allowed));
@@ -132,6 +143,7 @@ async fn answer(worker: Arc<Worker>, request: Request<Incoming>) -> Reply {
             let error = Error::new(Code::NotFound, format!("there is no route `{shown}`"))
                 .tip("The base URL of OpenAI clients ends in /v1, that of Anthropic clients has no path.");
             let mut call = Call::new(worker, "OTHER", "unmatched", None, &parts.headers);
+            discard(body).await;
             refuse(&mut call, error)
         }
     }
@@ -166,9 +178,15 @@ async fn model_call(worker: Arc<Worker>, surface: Surface, parts: Parts, body: I
         Some(surface),
         &parts.headers,
     ));
-    let target = match prepare(&mut call, surface, &parts.headers, body).await {
+    let mut body = Some(body);
+    let target = match prepare(&mut call, surface, &parts.headers, &mut body).await {
         Ok(target) => target,
-        Err(error) => return refuse(&mut call, error),
+        Err(error) => {
+            if let (Some(body), true) = (body, error.code() != Code::PayloadTooLarge) {
+                discard(body).await;
+            }
+            return refuse(&mut call, error);
+        }
     };
     let streaming = call.inbound.as_ref().is_some_and(|inbound| inbound.stream);
     let head = CallerHead {
@@ -194,13 +212,16 @@ async fn prepare(
     call: &mut Call,
     surface: Surface,
     request: &HeaderMap,
-    body: Incoming,
+    body: &mut Option<Incoming>,
 ) -> Result<Target, Error> {
     let gateway = call.worker.gateway.clone();
     check_length(request, gateway.settings.max_body_bytes)?;
     let bundle = authenticate(&gateway, request).await?;
     call.bundle = Some(bundle.clone());
     call.attribution = attribution::read(request);
+    let Some(body) = body.take() else {
+        return Err(Error::new(Code::InternalError, "the request was lost").because("no body"));
+    };
     let (body, permit) = read(&gateway, request, body).await?;
     call.inbound = Some(Inbound::new(body, permit));
     plan(call, &bundle, surface)
@@ -216,6 +237,23 @@ fn kept_alive(stamp: &Stamp, body: ReplyBody) -> Reply {
     stamp.write(map);
     stamp.write_dispatched(map);
     reply
+}
+
+/// Reads what is left of a refused request, within bounds, and keeps none of it. A socket that is closed
+/// with unread bytes is reset, and the caller would see that instead of the refusal.
+async fn discard(mut body: Incoming) {
+    let mut left = DISCARD_BYTES;
+    let reading = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, bytes::Bytes::len);
+            match left.checked_sub(length) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    // Whoever sends slower than this gets the refusal on a connection that breaks.
+    let _ = timeout(DISCARD_FOR, reading).await;
 }
 
 fn error_body(error: &Error, dialect: Dialect) -> Reply {

@@ -12,11 +12,14 @@ use lw_core::{Code, Error};
 use lw_engine::resolve::ModelSource;
 use lw_wire::envelope::{Envelope, EnvelopeError};
 use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 
 use crate::worker::{BytePermit, Gateway};
 
 /// How long a caller may pause in the middle of its body.
 const BODY_PAUSE: Duration = Duration::from_secs(60);
+/// How long a caller may take for the whole of it.
+const BODY_TOTAL: Duration = Duration::from_secs(600);
 
 /// A request body and what was read from it, kept for the record.
 #[derive(Debug, Default)]
@@ -111,14 +114,14 @@ pub(crate) async fn read(
         return Ok((body, permit));
     }
     // Inflating may take milliseconds: not on a data thread.
-    let inflating = tokio::task::spawn_blocking(move || inflate(body, &encodings, most));
-    let inflated = inflating.await.map_err(|error| {
+    let inflating = tokio::task::spawn_blocking(move || {
+        let inflated = inflate(body, &encodings, most, |more| permit.grow(more))?;
+        permit.shrink_to(inflated.len());
+        Ok((inflated, permit))
+    });
+    inflating.await.map_err(|error| {
         Error::new(Code::InternalError, "the body could not be read").because(error)
-    })??;
-    if !permit.grow(inflated.len()) {
-        return Err(crowded());
-    }
-    Ok((inflated, permit))
+    })?
 }
 
 async fn collect(
@@ -130,30 +133,28 @@ async fn collect(
         .size_hint()
         .exact()
         .and_then(|length| usize::try_from(length).ok());
-    let mut permit = gateway
-        .bytes
-        .take(declared.unwrap_or(0))
-        .ok_or_else(crowded)?;
+    let mut permit = gateway.bytes.take(0).ok_or_else(crowded)?;
+    let deadline = Instant::now() + BODY_TOTAL;
     let mut first = Bytes::new();
     let mut rest: Option<BytesMut> = None;
     let mut length = 0_usize;
     loop {
-        let frame = match tokio::time::timeout(BODY_PAUSE, incoming.frame()).await {
-            Ok(Some(Ok(frame))) => frame,
-            Ok(Some(Err(error))) => {
-                return Err(
-                    Error::new(Code::BadRequest, "the request body broke off").because(error)
-                );
-            }
-            Ok(None) => break,
-            Err(_) => {
-                let seconds = BODY_PAUSE.as_secs();
-                return Err(Error::new(
-                    Code::BadRequest,
-                    format!("no more of the request body came for {seconds} s"),
-                ));
-            }
-        };
+        let frame =
+            match timeout_at(deadline.min(Instant::now() + BODY_PAUSE), incoming.frame()).await {
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(error))) => {
+                    return Err(
+                        Error::new(Code::BadRequest, "the request body broke off").because(error)
+                    );
+                }
+                Ok(None) => break,
+                Err(_) => {
+                    return Err(Error::new(
+                        Code::BadRequest,
+                        "the request body did not come in time",
+                    ));
+                }
+            };
         let Ok(data) = frame.into_data() else {
             continue;
         };
@@ -161,7 +162,7 @@ async fn collect(
         if length > most {
             return Err(too_large(most));
         }
-        if declared.is_none() && !permit.grow(data.len()) {
+        if !permit.grow(data.len()) {
             return Err(crowded());
         }
         // Most bodies come in one piece and are kept as it is.
@@ -227,31 +228,46 @@ fn encodings(headers: &HeaderMap) -> Result<Vec<Encoding>, Error> {
     Ok(found)
 }
 
-fn inflate(body: Bytes, encodings: &[Encoding], most: usize) -> Result<Bytes, Error> {
+/// Undoes `encodings`, the last one first. `room` is asked for every piece before it is kept.
+fn inflate(
+    body: Bytes,
+    encodings: &[Encoding],
+    most: usize,
+    mut room: impl FnMut(usize) -> bool,
+) -> Result<Bytes, Error> {
+    let damaged = |error: std::io::Error| {
+        Error::new(Code::BadRequest, "the compressed request body is damaged").because(error)
+    };
     let mut body = body;
     for encoding in encodings.iter().rev() {
-        let limit = most as u64 + 1;
-        let mut out = Vec::new();
-        let read = match encoding {
-            Encoding::Gzip => flate2::read::MultiGzDecoder::new(&body[..])
-                .take(limit)
-                .read_to_end(&mut out),
-            Encoding::Deflate => flate2::read::ZlibDecoder::new(&body[..])
-                .take(limit)
-                .read_to_end(&mut out),
-            Encoding::Brotli => brotli_decompressor::Decompressor::new(&body[..], 4_096)
-                .take(limit)
-                .read_to_end(&mut out),
-            Encoding::Zstd => ruzstd::decoding::StreamingDecoder::new(&body[..])
-                .map_err(std::io::Error::other)
-                .and_then(|decoder| decoder.take(limit).read_to_end(&mut out)),
+        let mut decoder: Box<dyn std::io::Read> = match encoding {
+            Encoding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(&body[..])),
+            Encoding::Deflate => Box::new(flate2::read::ZlibDecoder::new(&body[..])),
+            Encoding::Brotli => Box::new(brotli_decompressor::Decompressor::new(&body[..], 4_096)),
+            Encoding::Zstd => {
+                let decoder = ruzstd::decoding::StreamingDecoder::new(&body[..]);
+                Box::new(decoder.map_err(|error| damaged(std::io::Error::other(error)))?)
+            }
         };
-        read.map_err(|error| {
-            Error::new(Code::BadRequest, "the compressed request body is damaged").because(error)
-        })?;
-        if out.len() > most {
-            return Err(too_large(most));
+        let mut out = Vec::new();
+        loop {
+            let before = out.len();
+            let piece = decoder
+                .by_ref()
+                .take(256 * 1024)
+                .read_to_end(&mut out)
+                .map_err(damaged)?;
+            if piece == 0 {
+                break;
+            }
+            if out.len() > most {
+                return Err(too_large(most));
+            }
+            if !room(out.len() - before) {
+                return Err(crowded());
+            }
         }
+        drop(decoder);
         body = out.into();
     }
     Ok(body)
@@ -296,13 +312,16 @@ mod tests {
         let found = encodings(&headers).expect("known codings");
         assert_eq!(found, [Encoding::Deflate, Encoding::Gzip]);
         let body = gzip(&zlib(b"hello"));
-        assert_eq!(inflate(body.into(), &found, 100).expect("a body"), "hello");
+        assert_eq!(
+            inflate(body.into(), &found, 100, |_| true).expect("a body"),
+            "hello"
+        );
         let zstd = ruzstd::encoding::compress_to_vec(
             &b"hello"[..],
             ruzstd::encoding::CompressionLevel::Fastest,
         );
         assert_eq!(
-            inflate(zstd.into(), &[Encoding::Zstd], 100).expect("a body"),
+            inflate(zstd.into(), &[Encoding::Zstd], 100, |_| true).expect("a body"),
             "hello"
         );
     }
@@ -328,9 +347,9 @@ mod tests {
         }
         let mut cut = gzip(&[b'x'; 1000]);
         cut.truncate(cut.len() - 9);
-        assert!(inflate(cut.into(), &[Encoding::Gzip], 10_000).is_err());
+        assert!(inflate(cut.into(), &[Encoding::Gzip], 10_000, |_| true).is_err());
         let bomb = gzip(&vec![0; 1_000_000]);
-        let error = inflate(bomb.into(), &[Encoding::Gzip], 1_000).expect_err("a bomb");
+        let error = inflate(bomb.into(), &[Encoding::Gzip], 1_000, |_| true).expect_err("a bomb");
         assert_eq!(error.code(), Code::PayloadTooLarge);
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("lzma"));

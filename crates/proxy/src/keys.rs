@@ -10,6 +10,7 @@
 //! 503, never 401 and never served.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,7 +99,11 @@ impl KeyCache {
                         let (Some(lookup), Some(cache)) = (next, cache.upgrade()) else {
                             return;
                         };
-                        cache.fill(&lookup, &lookups);
+                        let filling = AssertUnwindSafe(|| cache.fill(&lookup, &lookups));
+                        if std::panic::catch_unwind(filling).is_err() {
+                            tracing::error!("a key lookup panicked");
+                            cache.filling.lock().waiting.remove(&lookup.digest);
+                        }
                     }
                 })?;
         }
@@ -146,6 +151,7 @@ impl KeyCache {
                 return Ok(bundle);
             }
             let waiting = filling.waiting.entry(digest).or_default();
+            waiting.retain(|waiter| !waiter.is_closed());
             waiting.push(sender);
             waiting.len() == 1
         };
@@ -165,11 +171,6 @@ impl KeyCache {
             Ok(Ok(Answer::Failed) | Err(_)) => Err(unavailable("the key could not be read")),
             Err(_) => Err(unavailable("the key lookup took too long")),
         }
-    }
-
-    /// Forgets one held key: its date passed.
-    pub fn forget(&self, digest: KeyDigest) {
-        self.bundles.remove(&digest);
     }
 
     fn fill(&self, lookup: &Lookup, lookups: &Lookups) {

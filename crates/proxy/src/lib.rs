@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod models;
 mod ops;
 pub mod record;
+pub mod redact;
 mod relay;
 mod reply;
 pub mod serve;

@@ -241,7 +241,7 @@ async fn probe(worker: &Worker, lane: &Lane) -> Option<Vec<String>> {
     };
     let sent = worker
         .pool
-        .send(endpoint, lane.models_path(), request, &timeouts)
+        .send(endpoint, lane.models_path(), request, &timeouts, &mut false)
         .await
         .ok()?;
     if !sent.response.status().is_success() {

@@ -200,46 +200,27 @@ pub struct Writer {
     pub version: String,
 }
 
+/// Traces that wait to be stored.
+#[derive(Default)]
+struct Backlog {
+    traces: Vec<TraceRecord>,
+    /// Their captured bytes as they were counted when they came.
+    captured: usize,
+    failures: u32,
+}
+
 impl Writer {
     /// Runs until [`Records::stop`] and the boxes are empty.
     pub fn run(self) {
         let mut noted: HashMap<VirtualKeyId, i64> = HashMap::new();
-        let mut failures = 0_u32;
-        let mut backlog: Vec<TraceRecord> = Vec::new();
+        let mut backlog = Backlog::default();
         loop {
             let stopping = self.records.stopping.load(Ordering::SeqCst);
             for outbox in &self.records.outboxes {
                 let batch = std::mem::take(&mut *outbox.waiting.lock());
                 self.take(batch, &mut backlog, &mut noted);
             }
-            if !backlog.is_empty() {
-                match self.traces.append(&backlog) {
-                    Ok(()) => {
-                        self.records
-                            .stored
-                            .fetch_add(backlog.len() as u64, Ordering::Relaxed);
-                        self.records
-                            .depth
-                            .fetch_sub(backlog.len(), Ordering::Relaxed);
-                        backlog.clear();
-                        failures = 0;
-                    }
-                    Err(error) => {
-                        failures += 1;
-                        if failures.is_power_of_two() {
-                            tracing::warn!(%error, failures, "traces could not be stored");
-                        }
-                        if backlog.len() > BOX_RECORDS || stopping {
-                            let lost = backlog.len();
-                            self.records
-                                .dropped
-                                .fetch_add(lost as u64, Ordering::Relaxed);
-                            self.records.depth.fetch_sub(lost, Ordering::Relaxed);
-                            backlog.clear();
-                        }
-                    }
-                }
-            }
+            self.store(&mut backlog, stopping);
             if stopping && self.records.depth() == 0 {
                 return;
             }
@@ -250,10 +231,44 @@ impl Writer {
         }
     }
 
+    /// Stores what waits. While the store refuses, what waits is kept, up to a bound.
+    fn store(&self, backlog: &mut Backlog, stopping: bool) {
+        if backlog.traces.is_empty() {
+            return;
+        }
+        let count = backlog.traces.len();
+        match self.traces.append(&backlog.traces) {
+            Ok(()) => {
+                backlog.failures = 0;
+                self.records
+                    .stored
+                    .fetch_add(count as u64, Ordering::Relaxed);
+            }
+            Err(error) => {
+                backlog.failures += 1;
+                if backlog.failures.is_power_of_two() {
+                    tracing::warn!(%error, failures = backlog.failures, "traces could not be stored");
+                }
+                if count <= BOX_RECORDS && !stopping {
+                    return;
+                }
+                self.records
+                    .dropped
+                    .fetch_add(count as u64, Ordering::Relaxed);
+            }
+        }
+        self.records.depth.fetch_sub(count, Ordering::Relaxed);
+        self.records
+            .captured
+            .fetch_sub(backlog.captured, Ordering::Relaxed);
+        backlog.captured = 0;
+        backlog.traces.clear();
+    }
+
     fn take(
         &self,
         batch: Vec<Finished>,
-        backlog: &mut Vec<TraceRecord>,
+        backlog: &mut Backlog,
         noted: &mut HashMap<VirtualKeyId, i64>,
     ) {
         let mut lines = Vec::new();
@@ -266,7 +281,6 @@ impl Writer {
         {
             self.metrics.finished(&access);
             self.log(&access, &mut lines);
-            self.records.captured.fetch_sub(captured, Ordering::Relaxed);
             let Some(mut trace) = trace else {
                 self.records.depth.fetch_sub(1, Ordering::Relaxed);
                 continue;
@@ -286,7 +300,8 @@ impl Writer {
             }
             trace.input = trace.input.map(bounded);
             trace.output = trace.output.map(bounded);
-            backlog.push(trace);
+            backlog.captured += captured;
+            backlog.traces.push(trace);
         }
         if !lines.is_empty() {
             // A log that cannot be written must not stop the writer.

@@ -30,6 +30,10 @@ pub(crate) struct Relay {
     /// Held bytes, counted against the process.
     permit: Option<BytePermit>,
     clock: IdleClock,
+    /// The provider had nothing to give when it was last asked.
+    waiting: bool,
+    /// The length that the provider told, when it did.
+    declared: Option<u64>,
     state: State,
     /// The last two bytes that went out, to know whether an event is open.
     tail: [u8; 2],
@@ -58,8 +62,12 @@ impl IdleClock {
         self.total.map_or(idle, |total| total.min(idle))
     }
 
-    /// Ready when a limit passed.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<&'static str> {
+    /// Ready when a limit passed. The wait for the provider begins when it has nothing to give: time that
+    /// the caller took before is not the provider's.
+    fn poll(&mut self, cx: &mut Context<'_>, waiting: &mut bool) -> Poll<&'static str> {
+        if !std::mem::replace(waiting, true) {
+            self.last = Instant::now();
+        }
         let deadline = self.deadline();
         let sleep = self
             .sleep
@@ -92,6 +100,8 @@ impl Relay {
             call.worker.gateway.metrics.streaming.inc();
         }
         let permit = call.worker.gateway.bytes.take(0);
+        let read: u64 = early.iter().map(|piece| piece.len() as u64).sum();
+        let declared = upstream.size_hint().exact().map(|rest| rest + read);
         Self {
             call,
             upstream,
@@ -104,6 +114,8 @@ impl Relay {
                 total,
                 sleep: None,
             },
+            waiting: false,
+            declared,
             state: State::Passing,
             tail: *b"\n\n",
         }
@@ -119,8 +131,7 @@ impl Relay {
         if self.tap.is_stream() {
             return None;
         }
-        let early: u64 = self.early.iter().map(|piece| piece.len() as u64).sum();
-        self.upstream.size_hint().exact().map(|rest| rest + early)
+        self.declared
     }
 
     pub(crate) fn poll(
@@ -145,9 +156,12 @@ impl Relay {
                         return Poll::Ready(Some(Ok(Frame::data(self.pass(piece)))));
                     }
                 }
-                Poll::Ready(Some(Err(error))) => self.broke(&error.to_string()),
+                Poll::Ready(Some(Err(error))) => {
+                    tracing::debug!(%error, "a provider's answer broke off");
+                    self.broke("the connection broke");
+                }
                 Poll::Ready(None) => self.ended(),
-                Poll::Pending => match self.clock.poll(cx) {
+                Poll::Pending => match self.clock.poll(cx, &mut self.waiting) {
                     Poll::Ready(why) => self.broke(why),
                     Poll::Pending => return Poll::Pending,
                 },
@@ -157,7 +171,7 @@ impl Relay {
 
     /// One piece on its way out.
     fn pass(&mut self, piece: Bytes) -> Bytes {
-        self.clock.last = Instant::now();
+        self.waiting = false;
         if self.call.first_byte_us.is_none() {
             self.call.first_byte_us = Some(micros(self.call.start));
         }
@@ -168,12 +182,20 @@ impl Relay {
             self.tail = [self.tail[1], b];
         }
         let held = self.tap.held_bytes();
+        let failed = self.tap.observed().stream_error.is_some();
         self.tap.push(&piece);
         let more = self.tap.held_bytes() - held;
         if more > 0 && !self.permit.as_mut().is_some_and(|permit| permit.grow(more)) {
             self.tap.hold_no_more();
         }
-        let last = self.early.is_empty() && self.upstream.is_end_stream() && !self.tap.is_stream();
+        let whole = self.declared == Some(self.call.bytes_out) || self.upstream.is_end_stream();
+        let last = self.early.is_empty() && whole && !self.tap.is_stream();
+        // What the provider says about a failure may hold our secrets. Nothing else is looked at.
+        let fails = !failed && self.tap.observed().stream_error.is_some();
+        let piece = match self.call.lane() {
+            Some(lane) if fails => lane.secrets.take_out(piece),
+            _ => piece,
+        };
         if last || self.tap.observed().complete {
             self.settle();
         }
@@ -191,8 +213,11 @@ impl Relay {
 
     /// The provider ended the body.
     fn ended(&mut self) {
+        // A last event without its empty line still counts.
+        self.tap.finish();
         let observed = self.tap.observed();
-        if !self.tap.is_stream() || observed.complete || observed.stream_error.is_some() {
+        let unread = !self.tap.saw_everything();
+        if !self.tap.is_stream() || observed.complete || observed.stream_error.is_some() || unread {
             self.settle();
             self.state = State::Over;
             return;
@@ -224,7 +249,7 @@ impl Relay {
             State::Over
         } else if self.tap.is_stream() {
             let open = if &self.tail == b"\n\n" { "" } else { "\n\n" };
-            State::Closing(format!("{open}{}", failure_frame(self.tap.form(), chunk)).into())
+            State::Closing(format!("{open}{}", failure_frame(self.tap.form(), chunk, why)).into())
         } else {
             State::Broken
         };
@@ -241,8 +266,9 @@ impl Drop for Relay {
 }
 
 /// The terminal frame of data-plane 17.4. The order of the keys and the `null` are part of it.
-fn failure_frame(form: BodyForm, chunk: u64) -> String {
-    let message = format!("the provider's stream failed after chunk {chunk}");
+fn failure_frame(form: BodyForm, chunk: u64, why: &str) -> String {
+    let text = format!("the provider's stream failed after chunk {chunk}: {why}");
+    let message = serde_json::Value::from(text);
     let (outer, kind) = match form {
         BodyForm::MessagesStream => (r#""type":"error","#, "api_error"),
         BodyForm::ResponsesStream => (r#""type":"error","#, "provider_error"),
@@ -250,7 +276,7 @@ fn failure_frame(form: BodyForm, chunk: u64) -> String {
     };
     format!(
         "event: error\ndata: {{{outer}\"error\":{{\"type\":\"{kind}\",\
-         \"code\":\"upstream_mid_stream_failure\",\"message\":\"{message}\",\"param\":null}}}}\n\n"
+         \"code\":\"upstream_mid_stream_failure\",\"message\":{message},\"param\":null}}}}\n\n"
     )
 }
 
@@ -261,11 +287,11 @@ mod tests {
     #[test]
     fn the_terminal_frame_is_what_each_client_expects() {
         assert_eq!(
-            failure_frame(BodyForm::ChatStream, 3),
+            failure_frame(BodyForm::ChatStream, 3, "it \"broke\""),
             "event: error\ndata: {\"error\":{\"type\":\"provider_error\",\"code\":\"upstream_mid_stream_failure\",\
-             \"message\":\"the provider's stream failed after chunk 3\",\"param\":null}}\n\n"
+             \"message\":\"the provider's stream failed after chunk 3: it \\\"broke\\\"\",\"param\":null}}\n\n"
         );
-        let frame = failure_frame(BodyForm::MessagesStream, 1);
+        let frame = failure_frame(BodyForm::MessagesStream, 1, "x");
         assert!(
             frame.contains("data: {\"type\":\"error\",\"error\":{\"type\":\"api_error\""),
             "{frame}"

@@ -1,7 +1,6 @@
 //! The body of an answer: one type for whole bodies, streams and answers that are still awaited.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use lw_upstream::RequestBody;
 use tokio::time::{Instant, Sleep};
 
-use crate::connection::ConnState;
+use crate::connection::Answering;
 use crate::relay::Relay;
 
 /// An answer.
@@ -21,8 +20,8 @@ pub(crate) type Reply = Response<ReplyBody>;
 /// The body of an answer. Dropping it before its end means that the caller left.
 pub(crate) struct ReplyBody {
     kind: Kind,
-    /// The connection that it goes out on: told when the body is over.
-    connection: Option<Arc<ConnState>>,
+    /// Tells the connection when the body is over.
+    answering: Option<Answering>,
 }
 
 enum Kind {
@@ -52,7 +51,7 @@ impl ReplyBody {
     pub(crate) fn whole(pieces: Vec<Bytes>) -> Self {
         Self {
             kind: Kind::Whole(RequestBody::new(pieces)),
-            connection: None,
+            answering: None,
         }
     }
 
@@ -60,7 +59,7 @@ impl ReplyBody {
     pub(crate) fn relay(relay: Relay) -> Self {
         Self {
             kind: Kind::Relay(Box::new(relay)),
-            connection: None,
+            answering: None,
         }
     }
 
@@ -75,22 +74,14 @@ impl ReplyBody {
         };
         Self {
             kind: Kind::Awaited(Box::new(awaited)),
-            connection: None,
+            answering: None,
         }
     }
 
     /// Ties the body to its connection.
-    pub(crate) fn on(mut self, connection: Arc<ConnState>) -> Self {
-        self.connection = Some(connection);
+    pub(crate) fn on(mut self, answering: Answering) -> Self {
+        self.answering = Some(answering);
         self
-    }
-}
-
-impl Drop for ReplyBody {
-    fn drop(&mut self) {
-        if let Some(connection) = &self.connection {
-            connection.answered();
-        }
     }
 }
 

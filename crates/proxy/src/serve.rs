@@ -18,7 +18,7 @@ use hyper_util::server::conn::auto;
 use lw_spool::SpoolWriter;
 use lw_upstream::Pool;
 use parking_lot::Mutex;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
@@ -191,6 +191,10 @@ fn accept(
 ) {
     // Best effort: a socket without it is only slower.
     let _ = tcp.set_nodelay(true);
+    let probes = TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(15));
+    let _ = SockRef::from(&tcp).set_tcp_keepalive(&probes);
     let state = connections.add();
     let (worker, service_state) = (worker.clone(), state.clone());
     let service = service_fn(move |request| handle(worker.clone(), service_state.clone(), request));
@@ -209,6 +213,8 @@ fn accept(
         builder
             .http2()
             .timer(TokioTimer::new())
+            .keep_alive_interval(Duration::from_secs(30))
+            .keep_alive_timeout(Duration::from_secs(20))
             .max_concurrent_streams(1_024);
         let connection = builder.serve_connection(io, service);
         let mut connection = std::pin::pin!(connection);

@@ -3,8 +3,9 @@
 //! Each stage takes what the one before returned, so a wrong order does not compile. Nothing here does
 //! I/O but the lookup of a key that is not held. Start at [`authenticate`].
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use aho_corasick::AhoCorasick;
 use http::HeaderMap;
 use lw_core::{Code, Error, NanoUsd, SpanId};
 use lw_crypto::digest;
@@ -14,7 +15,6 @@ use lw_store::rows::KeyStatus;
 use lw_wire::Surface;
 use lw_wire::envelope::Envelope;
 use lw_wire::splice::{NativeEdits, Pieces, native};
-use memchr::memmem;
 use tokio::time::Instant;
 
 use crate::bundle::{Bundle, LaneKind};
@@ -56,7 +56,6 @@ pub(crate) async fn authenticate(
     };
     let now = gateway.clock.now();
     if bundle.grace_until.is_some_and(|until| until <= now) {
-        gateway.keys.forget(digest);
         return Err(
             Error::new(Code::InvalidApiKey, "the virtual key is not known here")
                 .because("the secret before the last rotation, past its grace"),
@@ -151,6 +150,7 @@ pub(crate) fn plan(call: &mut Call, bundle: &Bundle, surface: Surface) -> Result
         started: Instant::now(),
         span_id: SpanId::mint(&*call.worker.gateway.entropy),
         status: None,
+        reached: false,
         outcome: "network",
     });
     Ok(Target {
@@ -180,6 +180,14 @@ fn fund(
 ) -> Funding {
     let snapshot = gateway.snapshot.load();
     let price = snapshot.prices.lookup(kind.as_str(), &resolved.model);
+    let bytes = (body.len() as u64).saturating_add(HIDDEN_INPUT_TOKENS);
+    let window = price.as_ref().and_then(|price| price.context_window);
+    let input_most = match surface {
+        // The window bounds each input of a batch; a token of text or of a token list is a byte or more.
+        Surface::Embeddings => bytes,
+        _ if envelope.unbounded_input || is_uncountable(body) => window.unwrap_or(ASSUMED_WINDOW),
+        _ => window.map_or(bytes, |window| bytes.min(window)),
+    };
     let output_cap = match surface {
         Surface::Embeddings | Surface::CountTokens => Some(0),
         Surface::Chat | Surface::Responses | Surface::Messages => envelope.max_output,
@@ -191,26 +199,67 @@ fn fund(
     };
     let output_most = per_choice.map(|most| most.saturating_mul(envelope.choices));
     let hold = price.as_ref().map_or(NanoUsd::ZERO, |price| {
-        let window = price.context_window.unwrap_or(ASSUMED_WINDOW);
-        let bytes = (body.len() as u64).saturating_add(HIDDEN_INPUT_TOKENS);
-        let countable = !envelope.unbounded_input && !points_elsewhere(body);
-        let input_tokens_max = if countable { bytes.min(window) } else { window };
         price.hold(&HoldBound {
-            input_tokens_max,
+            input_tokens_max: input_most,
             output_tokens_max: output_most,
         })
     });
     Funding {
         price,
         hold,
+        input_most,
         output_most,
     }
 }
 
-/// Whether the body may refer to content that its bytes do not hold: its tokens cannot be bounded by
-/// them. Too many yeses only make the hold larger.
-fn points_elsewhere(body: &[u8]) -> bool {
-    [&b"image"[..], b"file", b"\"url\"", b"document", b"audio"]
-        .iter()
-        .any(|needle| memmem::find(body, needle).is_some())
+/// Whether the body refers to content that its bytes do not hold (files, images, audio, documents by
+/// address, tools that the provider runs and feeds back), so that they cannot bound its tokens. Too many
+/// yeses only make the hold larger. Escaped letters could hide a name: they count as a yes.
+fn is_uncountable(body: &[u8]) -> bool {
+    static SIGNS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+        AhoCorasick::new([
+            "image_url",
+            "input_image",
+            "\"image\"",
+            "file_id",
+            "file_url",
+            "input_file",
+            "\"file\"",
+            "\"document\"",
+            "input_audio",
+            "\"url\"",
+            "_search",
+            "\"mcp\"",
+            "mcp_servers",
+            "code_interpreter",
+            "code_execution",
+            "computer",
+            "web_fetch",
+            "\\u005",
+            "\\u006",
+            "\\u007",
+        ])
+        .ok()
+    });
+    SIGNS.as_ref().is_none_or(|signs| signs.is_match(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_in_the_body_cannot_be_counted_from_it() {
+        for body in [
+            r#"{"content":[{"type":"image_url","image_url":{"url":"https://x/y.png"}}]}"#,
+            r#"{"content":[{"type" : "document","source":{"type":"url","url":"x"}}]}"#,
+            r#"{"tools":[{"type":"web_search_20250305"}]}"#,
+            r#"{"type":"input_\u0069mage"}"#,
+        ] {
+            assert!(is_uncountable(body.as_bytes()), "{body}");
+        }
+        assert!(!is_uncountable(
+            br#"{"messages":[{"role":"user","content":"an image of a file"}]}"#
+        ));
+    }
 }

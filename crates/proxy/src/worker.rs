@@ -120,13 +120,24 @@ impl BytePermit {
     /// Takes `more` bytes as well; `false` and unchanged when there is no room.
     #[must_use]
     pub fn grow(&mut self, more: usize) -> bool {
-        let before = self.budget.used.fetch_add(more, Ordering::Relaxed);
-        if before.saturating_add(more) > self.budget.most {
-            self.budget.used.fetch_sub(more, Ordering::Relaxed);
-            return false;
+        let most = self.budget.most;
+        let room = |used: usize| used.checked_add(more).filter(|used| *used <= most);
+        let taken = self
+            .budget
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room)
+            .is_ok();
+        if taken {
+            self.bytes += more;
         }
-        self.bytes += more;
-        true
+        taken
+    }
+
+    /// Gives back all but `bytes`.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let over = self.bytes.saturating_sub(bytes);
+        self.budget.used.fetch_sub(over, Ordering::Relaxed);
+        self.bytes -= over;
     }
 }
 

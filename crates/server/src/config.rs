@@ -341,8 +341,7 @@ fn check_together(config: &Config, r: &mut Reader<'_>) {
 }
 
 fn database_url(r: &mut Reader<'_>) {
-    let url = r.optional("DATABASE_URL");
-    if url.is_some_and(|url| !url.starts_with("sqlite:")) {
+    if r.optional("DATABASE_URL").is_some() {
         r.problem(
             "DATABASE_URL",
             "this version keeps its data in SQLite files in the data folder: unset it",

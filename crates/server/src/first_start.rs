@@ -21,8 +21,8 @@ pub(crate) enum FirstStartError {
     ApiKey,
 }
 
-/// Sets an empty store up. Returns the organization-wide API key, to be shown once; `None` when the
-/// store was set up before.
+/// Sets an empty store up. Returns the organization-wide API key when one was minted, to be shown once;
+/// `None` when the store was set up before, or with a key that somebody brought and therefore knows.
 pub(crate) fn first_start(
     store: &dyn ConfigStore,
     config: &Config,
@@ -97,7 +97,7 @@ pub(crate) fn first_start(
         },
     };
     store.first_start(&start, &change)?;
-    Ok(Some(token))
+    Ok(config.init_api_key.is_none().then_some(token))
 }
 
 fn tenant(slug: &str, now: lw_core::UnixMicros, entropy: &dyn Entropy) -> Tenant {

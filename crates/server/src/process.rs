@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use lw_admin::{Admin, AdminSettings};
-use lw_core::{Clock, Entropy, Secret, SystemClock, SystemEntropy};
+use lw_core::{Clock, Entropy, Secret, SystemClock, SystemEntropy, UnixMicros};
 use lw_crypto::{Pepper, Sealer, SealingKey};
 use lw_engine::price::PriceCatalogue;
 use lw_proxy::keys::{KeyCache, Lookups};
@@ -104,7 +105,9 @@ impl Process {
             .unwrap_or_else(|| folder.file("spend-spool"));
         let spool = Spool::open(&spool_dir, &config.node_id, config.spool_max_bytes)?;
         let mut spool_folder = SpoolFolder::new(&spool, ledger.clone(), clock.clone())?;
-        let recovery = spool_folder.recover(clock.now())?;
+        // Everything that is open was left by an earlier process: also what a clock that went back puts
+        // into the future.
+        let recovery = spool_folder.recover(UnixMicros(i64::MAX))?;
         tracing::info!(
             records = recovery.folded.records,
             orphans = recovery.orphans,
@@ -155,7 +158,10 @@ impl Process {
                 sealer: sealer.clone(),
             },
         )?;
-        let listener = TcpListener::bind(config.control_addr)?;
+        let listener = TcpListener::bind(config.control_addr).with_context(|| {
+            let addr = config.control_addr;
+            format!("the control plane cannot listen on {addr} (LANGWATCH_CONTROL_ADDR)")
+        })?;
         let control_addr = listener.local_addr()?;
         let gateway = Arc::new(Gateway {
             settings: settings(config, control_addr),
@@ -176,7 +182,12 @@ impl Process {
             draining: AtomicBool::new(false),
             started_at: clock.now(),
         });
-        let data_plane = DataPlane::start(gateway.clone(), writers)?;
+        let data_plane = DataPlane::start(gateway.clone(), writers).with_context(|| {
+            format!(
+                "the gateway cannot listen on {} (SERVER_ADDR)",
+                config.gateway_addr
+            )
+        })?;
         let public_url = config.public_url.clone();
         let admin = Admin {
             store,

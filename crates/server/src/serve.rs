@@ -23,7 +23,7 @@ pub(crate) struct ServeArgs {
     /// Database files, sealing key and spool [env: LANGWATCH_DATA_DIR] [default: ./langwatch-data].
     #[arg(long, value_name = "FOLDER")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Database [env: DATABASE_URL] [default: SQLite files in the data folder].
+    /// Reserved: this version keeps SQLite files in the data folder [env: DATABASE_URL].
     #[arg(long, value_name = "URL")]
     pub(crate) database_url: Option<String>,
     /// Try it: a mock provider behind it, a key in front of it, sample requests made, a data folder that

@@ -358,11 +358,18 @@ impl Batch {
             return Ok(());
         }
         let length = wanted.min(BATCH_BYTES.saturating_sub(self.bytes));
-        chunk.resize(usize::try_from(length).unwrap_or(0), 0);
-        segment.read_exact_at(chunk, from)?;
+        let size = usize::try_from(length).unwrap_or(0);
+        if chunk.len() < size {
+            chunk.resize(size, 0);
+        }
+        let mut rest = chunk.get_mut(..size).unwrap_or_default();
+        segment.read_exact_at(rest, from)?;
         let mut used = 0;
         let mut expected = segment.expected();
-        for line in chunk.split_inclusive(|byte| *byte == b'\n') {
+        while !rest.is_empty() {
+            let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+            let (line, after) = rest.split_at_mut(end);
+            rest = after;
             let complete = line.ends_with(b"\n");
             if !complete && length < wanted && used > 0 {
                 break;
@@ -372,7 +379,7 @@ impl Batch {
             match Record::parse(line) {
                 Ok((record, seq)) => {
                     if expected != 0 && seq > expected {
-                        self.gaps += seq - expected;
+                        self.gaps = self.gaps.saturating_add(seq - expected);
                     }
                     expected = seq.saturating_add(1);
                     self.entries.push(record.into_entry());
@@ -381,7 +388,7 @@ impl Batch {
                     let file = segment.key.name();
                     tracing::error!(%error, file, at, "skipped a spool line that cannot be read");
                     self.malformed += 1;
-                    expected = 0;
+                    expected = if expected == 0 { 0 } else { expected + 1 };
                 }
             }
         }

@@ -28,6 +28,9 @@ mod spool;
 mod stop;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use fold::{FoldError, FoldReport, Folder, Recovery};
 pub use record::{Admission, Attribution, Outcome, Period, Record};
 pub use spool::{DEFAULT_MAX_BYTES, Spool, SpoolError, SpoolStats};

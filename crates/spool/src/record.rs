@@ -15,8 +15,10 @@ use lw_core::{
     ModelProviderId, NanoUsd, OrganizationId, ProjectId, RequestId, TraceId, UnixMicros, Usage,
     VirtualKeyId,
 };
-use lw_store::ledger::{Certainty, Detail, Entry, EntryKind};
+use lw_store::ledger::{Certainty, Detail, Entry, EntryKind, push_json_string};
 use serde::{Deserialize, Serialize};
+
+mod scan;
 
 /// Longest model name that is kept, in bytes (internal-protocol 10).
 const MODEL_MAX: usize = 512;
@@ -164,12 +166,14 @@ fn put<T: Serialize + ?Sized>(out: &mut Vec<u8>, key: &'static str, value: &T) -
     serde_json::to_writer(out, value)
 }
 
-fn put_some<T: Serialize + ?Sized>(
-    out: &mut Vec<u8>,
-    key: &'static str,
-    value: Option<&T>,
-) -> Encoded {
-    value.map_or(Ok(()), |value| put(out, key, value))
+/// Appends a member that is a text.
+fn put_text(out: &mut Vec<u8>, key: &'static str, text: &str) -> Encoded {
+    out.extend_from_slice(key.as_bytes());
+    push_json_string(out, text)
+}
+
+fn put_some(out: &mut Vec<u8>, key: &'static str, text: Option<&str>) -> Encoded {
+    text.map_or(Ok(()), |text| put_text(out, key, text))
 }
 
 fn put_count(out: &mut Vec<u8>, key: &'static str, count: u64) -> Encoded {
@@ -180,25 +184,32 @@ fn put_count(out: &mut Vec<u8>, key: &'static str, count: u64) -> Encoded {
     }
 }
 
+/// Appends a member that is plain ASCII in any case: an id in hex.
+fn put_ascii(out: &mut Vec<u8>, key: &'static str, text: &[u8]) {
+    out.extend_from_slice(key.as_bytes());
+    out.push(b'"');
+    out.extend_from_slice(text);
+    out.push(b'"');
+}
+
 impl Attribution<'_> {
     fn encode(&self, out: &mut Vec<u8>) -> Encoded {
-        put(out, "\"gateway_request_id\":", &self.request_id)?;
-        put(out, ",\"organization_id\":", self.organization_id)?;
-        put(out, ",\"project_id\":", self.project_id)?;
-        put(out, ",\"virtual_key_id\":", self.virtual_key_id)?;
-        put(out, ",\"request_type\":", self.request_type)?;
+        put_ascii(out, "\"gateway_request_id\":", &self.request_id.to_ascii());
+        put_text(out, ",\"organization_id\":", self.organization_id.as_str())?;
+        put_text(out, ",\"project_id\":", self.project_id.as_str())?;
+        put_text(out, ",\"virtual_key_id\":", self.virtual_key_id.as_str())?;
+        put_text(out, ",\"request_type\":", self.request_type)?;
         put_some(
             out,
             ",\"end_user_id\":",
             self.end_user_id.map(|text| bounded(text, NAME_MAX)),
         )?;
         if let Some(trace) = self.trace_id {
-            let hex = trace.to_ascii();
-            put_some(out, ",\"trace_id\":", std::str::from_utf8(&hex).ok())?;
+            put_ascii(out, ",\"trace_id\":", &trace.to_ascii());
         }
         let mut separator = ",\"labels\":[";
         for label in self.labels.iter().take(LABELS_MAX) {
-            put(out, separator, bounded(label, NAME_MAX))?;
+            put_text(out, separator, bounded(label, NAME_MAX))?;
             separator = ",";
         }
         if !self.labels.is_empty() {
@@ -206,7 +217,7 @@ impl Attribution<'_> {
         }
         let metadata = self.metadata.filter(|text| text.len() <= METADATA_MAX);
         put_some(out, ",\"metadata\":", metadata)?;
-        put(out, ",\"period\":", Period::of(self.admitted_at).as_str())
+        put_text(out, ",\"period\":", Period::of(self.admitted_at).as_str())
     }
 }
 
@@ -217,8 +228,9 @@ impl Admission<'_> {
         self.who.encode(out)?;
         put(out, ",\"occurred_at\":", &self.who.admitted_at.millis())?;
         put(out, ",\"attempt\":", &self.attempt)?;
-        put(out, ",\"model\":", bounded(self.model, MODEL_MAX))?;
-        put_some(out, ",\"model_provider_id\":", self.model_provider_id)?;
+        put_text(out, ",\"model\":", bounded(self.model, MODEL_MAX))?;
+        let provider = self.model_provider_id.map(ModelProviderId::as_str);
+        put_some(out, ",\"model_provider_id\":", provider)?;
         put(out, ",\"hold_nano_usd\":", &self.hold)?;
         put(out, ",\"priced\":", &self.priced)?;
         put_some(out, ",\"price_version\":", self.price_version)?;
@@ -238,8 +250,9 @@ impl Outcome<'_> {
         put(out, ",\"occurred_at\":", &self.at.millis())?;
         put(out, ",\"admitted_at\":", &self.who.admitted_at.millis())?;
         put(out, ",\"attempt\":", &self.attempt)?;
-        put(out, ",\"model\":", bounded(self.model, MODEL_MAX))?;
-        put_some(out, ",\"model_provider_id\":", self.model_provider_id)?;
+        put_text(out, ",\"model\":", bounded(self.model, MODEL_MAX))?;
+        let provider = self.model_provider_id.map(ModelProviderId::as_str);
+        put_some(out, ",\"model_provider_id\":", provider)?;
         encode_usage(&self.usage, out)?;
         put(out, ",\"cost_nano_usd\":", &self.cost)?;
         put(out, ",\"certainty\":", &self.certainty)?;
@@ -253,7 +266,7 @@ impl Outcome<'_> {
         put(out, ",\"http_status\":", &self.http_status)?;
         put(out, ",\"duration_ms\":", &self.duration_ms)?;
         if let Some(kind) = self.error_type {
-            put(out, ",\"error\":{\"type\":", bounded(kind, ERROR_TYPE_MAX))?;
+            put_text(out, ",\"error\":{\"type\":", bounded(kind, ERROR_TYPE_MAX))?;
             put(out, ",\"http_status\":", &self.http_status)?;
             out.push(b'}');
         }
@@ -380,7 +393,7 @@ pub enum Malformed {
 }
 
 /// Text that is borrowed from the line unless it had escapes.
-#[derive(Deserialize)]
+#[derive(Deserialize, Debug, PartialEq)]
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -391,7 +404,7 @@ impl Text<'_> {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Debug, PartialEq)]
 struct Line<'a> {
     #[serde(borrow)]
     command: Text<'a>,
@@ -401,7 +414,7 @@ struct Line<'a> {
     pod_seq: u64,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Debug, PartialEq)]
 struct Payload<'a> {
     #[serde(borrow)]
     gateway_request_id: Text<'a>,
@@ -449,7 +462,7 @@ struct Payload<'a> {
     error: Option<ErrorIn<'a>>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Debug, PartialEq, Default)]
 #[serde(default)]
 struct UsageIn {
     input_tokens: u64,
@@ -463,7 +476,7 @@ struct UsageIn {
     output_audio_tokens: u64,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Debug, PartialEq)]
 struct ErrorIn<'a> {
     #[serde(borrow, rename = "type")]
     kind: Text<'a>,
@@ -504,11 +517,12 @@ impl Record {
     /// # Errors
     /// The line is not a spend command, or a field that money depends on is missing.
     pub fn parse(line: &[u8]) -> Result<(Self, u64), Malformed> {
+        let ours = std::str::from_utf8(line).ok().and_then(scan::line);
         let Line {
             command,
             payload,
             pod_seq,
-        } = serde_json::from_slice(line)?;
+        } = ours.map_or_else(|| serde_json::from_slice(line), Ok)?;
         let record = match command.0.as_ref() {
             "admitSpend" => payload.admission()?,
             "confirmSpend" => payload.outcome(false)?,
@@ -674,4 +688,15 @@ impl Payload<'_> {
             metadata: Text::full(self.metadata),
         })
     }
+}
+
+/// Both ways of reading a line, for a test that compares them: ours is `None` when it gives up.
+#[cfg(test)]
+pub(crate) fn both_ways(line: &[u8]) -> (Option<String>, Option<String>) {
+    let ours = std::str::from_utf8(line).ok().and_then(scan::line);
+    let general: Option<Line<'_>> = serde_json::from_slice(line).ok();
+    (
+        ours.map(|line| format!("{line:?}")),
+        general.map(|line| format!("{line:?}")),
+    )
 }

@@ -45,6 +45,9 @@ const MIGRATIONS: &[Migration] = &[Migration {
 /// Most ids that are remembered with their numbers before the memory is started afresh.
 const NAMES_MAX: usize = 65_536;
 
+/// The pages that a full batch changes: with less, they are written, read and written again.
+const CACHE_KIB: u32 = 2_048;
+
 /// Sorts after every request id.
 const NO_REQUEST: [u8; 15] = [0xFF; 15];
 
@@ -66,21 +69,16 @@ macro_rules! usage_columns {
     };
 }
 
-/// Inserts rows without usage; the values of one row, or of [`BULK`], follow.
-const HOLD: &str = concat!("INSERT INTO entry (", entry_columns!(), ") VALUES ");
-/// Columns of [`HOLD`].
-const HOLD_WIDTH: usize = 14;
-
-/// Inserts rows with usage.
-const CHARGE: &str = concat!(
+/// The values of one row, or of [`BULK`] rows, follow.
+const INSERT: &str = concat!(
     "INSERT INTO entry (",
     entry_columns!(),
     ", ",
     usage_columns!(),
     ") VALUES "
 );
-/// Columns of [`CHARGE`].
-const CHARGE_WIDTH: usize = HOLD_WIDTH + 8;
+/// Columns of [`INSERT`].
+const WIDTH: usize = 22;
 
 const OUTCOME: &str = "SELECT certainty, amount FROM entry \
     WHERE request_id = $1 AND attempt = $2 AND step = 1";
@@ -156,19 +154,20 @@ struct OpenHold {
 }
 
 impl SqliteLedger {
-    /// Opens or creates the file. Commits are durable whatever `tuning` says.
+    /// Opens or creates the file. Commits are durable and the cache holds a batch, whatever `tuning`
+    /// says.
     ///
     /// # Errors
     /// The file cannot be used, or was written by a newer version.
     pub fn open(path: &Path, tuning: Tuning) -> Result<Self, StoreError> {
-        let database = Database::open(
-            path,
-            Tuning {
-                durable: true,
-                ..tuning
-            },
-            MIGRATIONS,
-        )?;
+        let cache_kib = tuning.cache_kib.max(CACHE_KIB);
+        let tuning = Tuning {
+            durable: true,
+            cache_kib,
+            readers: 1,
+            ..tuning
+        };
+        let database = Database::open(path, tuning, MIGRATIONS)?;
         let open = database.read(open_holds)?;
         Ok(Self {
             database,
@@ -397,29 +396,25 @@ impl ToSql for Json<'_> {
     }
 }
 
-/// The statements that insert entries, one row or [`BULK`] rows at a time.
+/// The statements that insert entries.
 #[derive(Debug)]
 struct Statements {
-    hold: String,
-    holds: String,
-    charge: String,
-    charges: String,
+    one: String,
+    bulk: String,
 }
 
 impl Statements {
     fn new() -> Self {
-        let text = |start: &str, width: usize, rows: usize| {
-            let row = format!("({})", vec!["?"; width].join(", "));
+        let row = format!("({})", vec!["?"; WIDTH].join(", "));
+        let text = |rows: usize| {
             format!(
-                "{start}{} ON CONFLICT DO NOTHING",
+                "{INSERT}{} ON CONFLICT DO NOTHING",
                 vec![row.as_str(); rows].join(", ")
             )
         };
         Self {
-            hold: text(HOLD, HOLD_WIDTH, 1),
-            holds: text(HOLD, HOLD_WIDTH, BULK),
-            charge: text(CHARGE, CHARGE_WIDTH, 1),
-            charges: text(CHARGE, CHARGE_WIDTH, BULK),
+            one: text(1),
+            bulk: text(BULK),
         }
     }
 }
@@ -500,33 +495,27 @@ fn append_new(
 ) -> Result<Option<Appended>, DbError> {
     let mut appended = Appended::default();
     let mut detail = Vec::with_capacity(512);
-    let is_hold = |entry: &&Entry| entry.kind == EntryKind::Hold;
-    let holds: Vec<&Entry> = entries.iter().filter(is_hold).collect();
-    let charges: Vec<&Entry> = entries.iter().filter(|entry| !is_hold(entry)).collect();
-    for (rows, one, many) in [
-        (holds, &statements.hold, &statements.holds),
-        (charges, &statements.charge, &statements.charges),
-    ] {
-        for chunk in rows.chunks(BULK) {
-            let (text, at_once) = if chunk.len() == BULK {
-                (many, BULK)
-            } else {
-                (one, 1)
-            };
-            let mut statement = db.prepare_cached(text)?;
-            for rows in chunk.chunks(at_once) {
-                let mut binder = Binder {
-                    statement: &mut statement,
-                    next: 1,
-                };
-                for entry in rows {
-                    let row = Numbered::new(db, names, entry, &mut detail)?;
-                    binder.row(&row)?;
-                    appended.count(db, entries, &row)?;
-                }
-                if statement.raw_execute()? != at_once {
-                    return Ok(None);
-                }
+    // In the order of the key, so that most pages are filled from the left to the right.
+    let mut sorted: Vec<&Entry> = entries.iter().collect();
+    sorted.sort_unstable_by_key(|entry| (entry.request_id, entry.attempt, entry.kind));
+    let mut one = db.prepare_cached(&statements.one)?;
+    let mut bulk = db.prepare_cached(&statements.bulk)?;
+    for chunk in sorted.chunks(BULK) {
+        let full = chunk.len() == BULK;
+        let (statement, at_once) = if full {
+            (&mut bulk, BULK)
+        } else {
+            (&mut one, 1)
+        };
+        for rows in chunk.chunks(at_once) {
+            let mut binder = Binder { statement, next: 1 };
+            for entry in rows {
+                let row = Numbered::new(db, names, entry, &mut detail)?;
+                binder.row(&row)?;
+                appended.count(db, entries, &row)?;
+            }
+            if statement.raw_execute()? != at_once {
+                return Ok(None);
             }
         }
     }
@@ -545,11 +534,13 @@ fn append_each(
     for entry in entries {
         let mut row = Numbered::new(db, names, entry, &mut detail)?;
         let mut new = row.insert(db, statements)?;
-        if !new && matches!(entry.kind, EntryKind::Settle | EntryKind::Release) {
-            if let Some(amount) = correction(db, entry)? {
-                (row.kind, row.amount) = (EntryKind::Adjust, amount);
-                new = row.insert(db, statements)?;
-            }
+        let outcome = matches!(entry.kind, EntryKind::Settle | EntryKind::Release);
+        if !new
+            && outcome
+            && let Some(amount) = correction(db, entry)?
+        {
+            (row.kind, row.amount) = (EntryKind::Adjust, amount);
+            new = row.insert(db, statements)?;
         }
         if new {
             appended.count(db, entries, &row)?;
@@ -594,7 +585,10 @@ impl<'a> Numbered<'a> {
         detail: &'a mut Vec<u8>,
     ) -> Result<Self, DbError> {
         detail.clear();
-        serde_json::to_writer(&mut *detail, &entry.detail).map_err(|error| unencodable(&error))?;
+        entry
+            .detail
+            .push_json(detail)
+            .map_err(|error| unencodable(&error))?;
         Ok(Self {
             entry,
             kind: entry.kind,
@@ -608,13 +602,7 @@ impl<'a> Numbered<'a> {
     }
 
     fn insert(&self, db: &Connection, statements: &Statements) -> Result<bool, DbError> {
-        let hold = self.kind == EntryKind::Hold;
-        let text = if hold {
-            &statements.hold
-        } else {
-            &statements.charge
-        };
-        let mut statement = db.prepare_cached(text)?;
+        let mut statement = db.prepare_cached(&statements.one)?;
         Binder {
             statement: &mut statement,
             next: 1,
@@ -645,7 +633,7 @@ impl Binder<'_, '_> {
         Ok(())
     }
 
-    /// The columns of [`HOLD`] or of [`CHARGE`].
+    /// The columns of [`INSERT`].
     fn row(&mut self, row: &Numbered<'_>) -> Result<(), DbError> {
         let entry = row.entry;
         self.value(entry.request_id.as_bytes())?;
@@ -662,9 +650,6 @@ impl Binder<'_, '_> {
         self.value(row.provider)?;
         self.value(row.model)?;
         self.value(&row.detail)?;
-        if row.kind == EntryKind::Hold {
-            return Ok(());
-        }
         let Usage {
             input,
             cache_read,

@@ -9,6 +9,9 @@
 //! [`SqliteTraces::append`](TraceStore::append).
 
 use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -19,7 +22,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, Statement, ToSql, params};
 
 use crate::migrations::Migration;
-use crate::sqlite::{Database, DbError, Tuning};
+use crate::sqlite::{Database, DbError, Tuning, store_error};
 
 #[cfg(test)]
 mod conformance;
@@ -31,6 +34,13 @@ pub const SEARCHED: usize = 10_000;
 
 /// Bytes after which a plain-text search ends, whatever it has found.
 pub const SEARCHED_BYTES: usize = 256 << 20;
+
+/// A row with its bodies is some kilobytes: on pages of the usual 4 KiB there is room for one, and
+/// writing costs twice as much. Only a new file can be given a page size.
+const PAGE_SIZE: &str = "PRAGMA page_size = 16384; PRAGMA journal_mode = WAL";
+
+/// Room for the pages that a batch changes.
+const CACHE_KIB: u32 = 1_024;
 
 const MIGRATIONS: &[Migration] = &[Migration {
     version: 1,
@@ -82,8 +92,8 @@ const NEWEST: &str = "SELECT started_at, request_id, id FROM trace \
 
 const NEWEST_BEFORE: &str = "SELECT started_at, request_id, id FROM trace \
     WHERE project_id = $1 AND started_at >= $2 AND started_at < $3 \
-     AND ($4 IS NULL OR error = $4) AND (started_at, request_id) < ($6, $7) \
-    ORDER BY started_at DESC, request_id DESC LIMIT $5";
+     AND ($4 IS NULL OR error = $4) AND (started_at, request_id) < ($5, $6) \
+    ORDER BY started_at DESC, request_id DESC LIMIT $7";
 
 const TEXTS: &str = "SELECT virtual_key_id, facts, input, output FROM trace WHERE id = $1";
 
@@ -94,13 +104,17 @@ pub struct SqliteTraces {
 }
 
 impl SqliteTraces {
-    /// Opens or creates the file. Commits are not forced to disk, whatever `tuning` says.
+    /// Opens or creates the file. Commits are not forced to disk and the cache holds a batch, whatever
+    /// `tuning` says.
     ///
     /// # Errors
     /// The file cannot be used, or was written by a newer version.
     pub fn open(path: &Path, tuning: Tuning) -> Result<Self, StoreError> {
+        create(path)?;
+        let cache_kib = tuning.cache_kib.max(CACHE_KIB);
         let tuning = Tuning {
             durable: false,
+            cache_kib,
             ..tuning
         };
         Ok(Self {
@@ -169,6 +183,28 @@ impl TraceStore for SqliteTraces {
                 None | Some("") => listed(db, query),
                 Some(text) => searched(db, query, &Needle::new(text)),
             })
+    }
+}
+
+/// Creates the file with its page size, readable by its owner only, when it is missing.
+fn create(path: &Path) -> Result<(), StoreError> {
+    let created = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    match created {
+        Ok(_) => {
+            let connection = Connection::open(path).map_err(|error| store_error(&error))?;
+            connection
+                .execute_batch(PAGE_SIZE)
+                .map_err(|error| store_error(&error))
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(StoreError::Unavailable(format!(
+            "{} cannot be created: {error}",
+            path.display()
+        ))),
     }
 }
 
@@ -323,7 +359,7 @@ fn newest(
             Some((at, request)) => {
                 let mut statement = db.prepare_cached(NEWEST_BEFORE)?;
                 let id = request.as_bytes();
-                let wanted = params![project, from, to, query.error, limit, at.0, id];
+                let wanted = params![project, from, to, query.error, at.0, id, limit];
                 for row in statement.query_map(wanted, place)? {
                     found.push(row?);
                 }

@@ -137,6 +137,97 @@ pub struct Detail {
     pub duration_ms: Option<u64>,
 }
 
+/// Appends `text` as a JSON string.
+///
+/// A ledger and its spool write some forty of them for a request. Nearly none needs an escape, so that
+/// is found out first, many bytes at a time; a text that does need one is left to `serde_json`.
+///
+/// # Errors
+/// None: writing to a `Vec` does not fail. The type is that of `serde_json`.
+pub fn push_json_string(out: &mut Vec<u8>, text: &str) -> Result<(), serde_json::Error> {
+    let plain = |byte: &u8| (*byte >= 0x20) & (*byte != b'"') & (*byte != b'\\');
+    // Not `all`: it stops at the first byte and so looks at one after the other.
+    if text
+        .as_bytes()
+        .iter()
+        .fold(true, |fine, byte| fine & plain(byte))
+    {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return Ok(());
+    }
+    serde_json::to_writer(out, text)
+}
+
+impl Detail {
+    /// Appends the same JSON as its `Serialize`, several times faster.
+    ///
+    /// # Errors
+    /// As [`push_json_string`].
+    pub fn push_json(&self, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+        let Self {
+            request_type,
+            end_user_id,
+            trace_id,
+            labels,
+            metadata,
+            response_id,
+            error_type,
+            http_status,
+            duration_ms,
+        } = self;
+        out.push(b'{');
+        let start = out.len();
+        let key = |out: &mut Vec<u8>, key: &str| {
+            if out.len() > start {
+                out.push(b',');
+            }
+            out.extend_from_slice(key.as_bytes());
+        };
+        for (name, text) in [
+            (
+                "\"request_type\":",
+                Some(request_type).filter(|text| !text.is_empty()),
+            ),
+            ("\"end_user_id\":", end_user_id.as_ref()),
+            (
+                "\"trace_id\":",
+                Some(trace_id).filter(|text| !text.is_empty()),
+            ),
+            ("\"metadata\":", metadata.as_ref()),
+            ("\"response_id\":", response_id.as_ref()),
+            ("\"error_type\":", error_type.as_ref()),
+        ] {
+            if let Some(text) = text {
+                key(out, name);
+                push_json_string(out, text)?;
+            }
+        }
+        if !labels.is_empty() {
+            key(out, "\"labels\":");
+            let mut separator = b'[';
+            for label in labels {
+                out.push(separator);
+                push_json_string(out, label)?;
+                separator = b',';
+            }
+            out.push(b']');
+        }
+        for (name, number) in [
+            ("\"http_status\":", http_status.map(u64::from)),
+            ("\"duration_ms\":", *duration_ms),
+        ] {
+            if let Some(number) = number {
+                key(out, name);
+                serde_json::to_writer(&mut *out, &number)?;
+            }
+        }
+        out.push(b'}');
+        Ok(())
+    }
+}
+
 /// How far one spool file has been folded, stored in the same transaction as the rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
@@ -211,4 +302,35 @@ pub trait Ledger: Send + Sync + 'static {
         from: UnixMicros,
         to: UnixMicros,
     ) -> Result<KeySpend, StoreError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detail_is_the_same_json_either_way() {
+        let full = Detail {
+            request_type: String::from("chat"),
+            end_user_id: Some(String::from("a \"quoted\" \\ one\n")),
+            trace_id: String::from("4bf9"),
+            labels: vec![String::from("tier:pro"), String::from("é\u{1}")],
+            metadata: Some(String::from(r#"{"a":1}"#)),
+            response_id: Some(String::from("msg_1")),
+            error_type: Some(String::from("rate_limited")),
+            http_status: Some(429),
+            duration_ms: Some(0),
+        };
+        for detail in [full, Detail::default()] {
+            let mut fast = Vec::new();
+            detail.push_json(&mut fast).expect("encodes");
+            let slow = serde_json::to_value(&detail).expect("encodes");
+            let value: serde_json::Value = serde_json::from_slice(&fast).expect("is JSON");
+            assert_eq!(value, slow);
+            assert_eq!(
+                serde_json::from_slice::<Detail>(&fast).expect("reads"),
+                detail
+            );
+        }
+    }
 }

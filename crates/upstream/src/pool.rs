@@ -18,10 +18,11 @@ use http::uri::PathAndQuery;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
@@ -37,6 +38,8 @@ pub const STREAMS_PER_CONNECTION: usize = 64;
 const IDLE_PER_ORIGIN: usize = 256;
 /// Idle connections are closed after this time; providers and their balancers close them a bit later.
 const IDLE_FOR: Duration = Duration::from_secs(55);
+/// How long a connection that was just given back may take to be ready.
+const READY_WITHIN: Duration = Duration::from_millis(100);
 /// Stale connections that one request may meet before it opens its own.
 const STALE_AT_MOST: usize = 16;
 
@@ -186,6 +189,8 @@ struct Idle {
 struct Shared {
     sender: http2::SendRequest<RequestBody>,
     streams: Arc<AtomicUsize>,
+    /// When it was last taken for a request.
+    used: Instant,
 }
 
 enum Connection {
@@ -247,6 +252,9 @@ impl Pool {
     /// Sends `request` to `endpoint` and waits for the head of the answer. `Host` and the target are set
     /// here; everything else of the head is the caller's.
     ///
+    /// `reached` becomes true when the provider may have seen the request, and stays so when this future
+    /// is dropped.
+    ///
     /// # Errors
     /// See [`UpstreamError`]; whatever the provider answers with is not an error.
     pub async fn send(
@@ -255,21 +263,20 @@ impl Pool {
         path: &PathAndQuery,
         mut request: Request<RequestBody>,
         timeouts: &Timeouts,
+        reached: &mut bool,
     ) -> Result<Sent, UpstreamError> {
         let deadline = Instant::now() + timeouts.head;
-        let too_late = || UpstreamError::Timeout {
-            step: "the answer",
-            seconds: timeouts.head.as_secs(),
-        };
+        let seconds = timeouts.head.as_secs();
+        let too_late = |step| UpstreamError::Timeout { step, seconds };
         for _ in 0..STALE_AT_MOST {
             let Some(connection) = self.check_out(endpoint) else {
                 break;
             };
-            let sending = self.send_on(connection, endpoint, path, request);
-            match timeout_at(deadline, sending)
+            let sending = self.send_on(connection, endpoint, path, request, reached);
+            let sent = timeout_at(deadline, sending)
                 .await
-                .map_err(|_| too_late())?
-            {
+                .map_err(|_| too_late("the answer"))?;
+            match sent {
                 Ok(response) => {
                     return Ok(Sent {
                         response,
@@ -280,17 +287,19 @@ impl Pool {
                 Err(Failed::Broken(error)) => return Err(UpstreamError::Broken(error)),
             }
         }
-        let connection = self.open(endpoint, timeouts).await?;
-        let sending = self.send_on(connection, endpoint, path, request);
+        let opening = timeout_at(deadline, self.open(endpoint, timeouts));
+        let connection = opening.await.map_err(|_| too_late("connecting"))??;
+        let sending = self.send_on(connection, endpoint, path, request, reached);
         match timeout_at(deadline, sending)
             .await
-            .map_err(|_| too_late())?
+            .map_err(|_| too_late("the answer"))?
         {
             Ok(response) => Ok(Sent {
                 response,
                 reused: false,
             }),
-            Err(Failed::Unsent(_, error) | Failed::Broken(error)) => {
+            Err(Failed::Unsent(_, None)) => Err(too_late("a free connection")),
+            Err(Failed::Unsent(_, Some(error)) | Failed::Broken(error)) => {
                 Err(UpstreamError::Broken(error))
             }
         }
@@ -303,7 +312,10 @@ impl Pool {
             host.idle.retain(|idle| {
                 !idle.sender.is_closed() && now.duration_since(idle.since) < IDLE_FOR
             });
-            host.shared.retain(|shared| !shared.sender.is_closed());
+            host.shared.retain(|shared| {
+                let busy = shared.streams.load(Ordering::Relaxed) > 0;
+                !shared.sender.is_closed() && (busy || now.duration_since(shared.used) < IDLE_FOR)
+            });
             !host.idle.is_empty() || !host.shared.is_empty() || Arc::strong_count(&host.opening) > 1
         });
     }
@@ -319,8 +331,9 @@ impl Pool {
         host.shared.retain(|shared| !shared.sender.is_closed());
         let free = host
             .shared
-            .iter()
+            .iter_mut()
             .find(|shared| shared.streams.load(Ordering::Relaxed) < STREAMS_PER_CONNECTION)?;
+        free.used = Instant::now();
         free.streams.fetch_add(1, Ordering::Relaxed);
         Some(Connection::Many(free.clone()))
     }
@@ -353,19 +366,22 @@ impl Pool {
         endpoint: &Endpoint,
         path: &PathAndQuery,
         mut request: Request<RequestBody>,
+        reached: &mut bool,
     ) -> Result<Response<UpstreamBody>, Failed> {
         match connection {
             Connection::One(mut sender) => {
                 endpoint.address(&mut request, path, false);
-                if !sender.is_ready()
-                    && let Err(error) = sender.ready().await
-                {
-                    return Err(Failed::Unsent(request, error));
+                if !sender.is_ready() {
+                    // Just given back: its task gets ready in a moment, or something is left unsent on it.
+                    match timeout(READY_WITHIN, sender.ready()).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => return Err(Failed::Unsent(request, Some(error))),
+                        Err(_) => return Err(Failed::Unsent(request, None)),
+                    }
                 }
-                let response = sender
-                    .try_send_request(request)
-                    .await
-                    .map_err(Failed::from_hyper)?;
+                *reached = true;
+                let sent = sender.try_send_request(request).await;
+                let response = sent.map_err(|error| Failed::from_hyper(error, reached))?;
                 let lease = LeaseKind::One {
                     pool: self.clone(),
                     origin: endpoint.clone(),
@@ -376,16 +392,16 @@ impl Pool {
             Connection::Many(Shared {
                 mut sender,
                 streams,
+                ..
             }) => {
                 let count = StreamCount(streams);
                 endpoint.address(&mut request, path, true);
                 if let Err(error) = sender.ready().await {
-                    return Err(Failed::Unsent(request, error));
+                    return Err(Failed::Unsent(request, Some(error)));
                 }
-                let response = sender
-                    .try_send_request(request)
-                    .await
-                    .map_err(Failed::from_hyper)?;
+                *reached = true;
+                let sent = sender.try_send_request(request).await;
+                let response = sent.map_err(|error| Failed::from_hyper(error, reached))?;
                 let lease = Lease(LeaseKind::Many(count));
                 Ok(response.map(|incoming| UpstreamBody::new(incoming, lease)))
             }
@@ -456,6 +472,10 @@ impl Pool {
                 Ok(Ok(stream)) => {
                     // Best effort: a socket without it is only slower.
                     let _ = stream.set_nodelay(true);
+                    let probes = TcpKeepalive::new()
+                        .with_time(Duration::from_secs(30))
+                        .with_interval(Duration::from_secs(10));
+                    let _ = SockRef::from(&stream).set_tcp_keepalive(&probes);
                     return Ok(stream);
                 }
                 Ok(Err(error)) => last = error,
@@ -498,15 +518,21 @@ impl Pool {
 /// A request that did not get an answer.
 enum Failed {
     /// Nothing of it was written: it can be sent elsewhere.
-    Unsent(Request<RequestBody>, hyper::Error),
+    Unsent(Request<RequestBody>, Option<hyper::Error>),
     /// It may have arrived.
     Broken(hyper::Error),
 }
 
 impl Failed {
-    fn from_hyper(mut error: hyper::client::conn::TrySendError<Request<RequestBody>>) -> Self {
+    fn from_hyper(
+        mut error: hyper::client::conn::TrySendError<Request<RequestBody>>,
+        reached: &mut bool,
+    ) -> Self {
         match error.take_message() {
-            Some(request) => Self::Unsent(request, error.into_error()),
+            Some(request) => {
+                *reached = false;
+                Self::Unsent(request, Some(error.into_error()))
+            }
             None => Self::Broken(error.into_error()),
         }
     }
@@ -541,6 +567,11 @@ async fn handshake_http1(endpoint: &Endpoint, io: MaybeTls) -> Result<Connection
 
 async fn handshake_http2(endpoint: &Endpoint, io: MaybeTls) -> Result<Shared, UpstreamError> {
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        // A balancer that forgot the connection says nothing: the ping finds out.
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(10))
+        .keep_alive_while_idle(true)
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(1 << 22)
         .handshake::<_, RequestBody>(TokioIo::new(io))
@@ -554,6 +585,7 @@ async fn handshake_http2(endpoint: &Endpoint, io: MaybeTls) -> Result<Shared, Up
     Ok(Shared {
         sender,
         streams: Arc::new(AtomicUsize::new(1)),
+        used: Instant::now(),
     })
 }
 

@@ -37,7 +37,7 @@ impl fmt::Display for EnvelopeError {
 impl std::error::Error for EnvelopeError {}
 
 /// Keys that decide what happens to a request: each may stand once.
-const DECIDING: [&str; 12] = [
+const DECIDING: [&str; 13] = [
     "model",
     "stream",
     "messages",
@@ -50,6 +50,7 @@ const DECIDING: [&str; 12] = [
     "max_completion_tokens",
     "max_output_tokens",
     "stream_options",
+    "n",
 ];
 
 /// Sampling parameters that the span shows, as they stand in the body (observability 4.2).
@@ -213,6 +214,7 @@ impl<'a> Envelope<'a> {
             self.parameters.push((name, text));
         }
         match key {
+            "model" if text == "null" => {}
             "model" => {
                 let model = text_of(value).ok_or(EnvelopeError::ModelNotText)?;
                 self.model = Some((model, at(value)));

@@ -3,8 +3,8 @@
 //! An observer of a stream that somebody else forwards: it never delays, changes or refuses a byte. A
 //! line longer than the cap is skipped, and that is said ([`Events::skipped`]).
 
-/// Longest line that is looked at. Longer ones (huge tool arguments, base64) pass unread.
-const LINE_CAP: usize = 256 * 1024;
+/// Longest line and longest event that is looked at. Longer ones (base64 images) pass unread.
+const LINE_CAP: usize = 4 * 1024 * 1024;
 
 /// Splits a byte stream into events.
 #[derive(Debug, Default)]
@@ -18,6 +18,8 @@ pub struct Events {
     /// The data lines of the event being read, when there is more than one.
     data: Vec<u8>,
     lines: usize,
+    /// The event being read is over the cap.
+    overlong: bool,
     skipped: u64,
 }
 
@@ -86,19 +88,29 @@ impl Events {
             return;
         };
         let data = data.strip_prefix(b" ").unwrap_or(data);
-        if self.lines > 0 {
+        self.lines += 1;
+        if self.data.len() + data.len() >= LINE_CAP {
+            // The event is given up, and said to be.
+            self.skipped += u64::from(!self.overlong);
+            self.data = Vec::new();
+            self.overlong = true;
+        }
+        if self.overlong {
+            return;
+        }
+        if self.lines > 1 {
             self.data.push(b'\n');
         }
         self.data.extend_from_slice(data);
-        self.lines += 1;
     }
 
     fn dispatch(&mut self, on_data: &mut impl FnMut(&[u8])) {
-        if self.lines > 0 {
+        if self.lines > 0 && !self.overlong {
             on_data(&self.data);
-            self.data.clear();
-            self.lines = 0;
         }
+        self.data.clear();
+        self.lines = 0;
+        self.overlong = false;
     }
 }
 
@@ -128,6 +140,18 @@ mod tests {
     fn a_line_over_the_cap_is_skipped_and_the_next_event_is_read() {
         let long = [b"data: ".as_slice(), &vec![b'x'; LINE_CAP + 1]].concat();
         assert_eq!(events(&[&long, b"xx", b"\n\ndata: next\n\n"]), ["next"]);
+    }
+
+    #[test]
+    fn an_event_of_endless_lines_is_given_up_within_the_cap() {
+        let (mut reader, mut found) = (Events::default(), Vec::new());
+        let line = [b"data: ".as_slice(), &vec![b'x'; 1024 * 1024], b"\n"].concat();
+        for _ in 0..6 {
+            reader.push(&line, |data| found.push(data.len()));
+        }
+        reader.push(b"\ndata: next\n\n", |data| found.push(data.len()));
+        assert_eq!((found, reader.skipped()), (vec![4], 1));
+        assert!(reader.data.capacity() <= 2 * LINE_CAP);
     }
 
     proptest! {

@@ -6,19 +6,21 @@
 //!
 //! Start at [`Tap::push`] and [`Tap::finish`].
 
-use std::borrow::Cow;
+mod answer;
 
 use bytes::Bytes;
 use lw_core::{BodyForm, Usage};
-use memchr::memmem;
-use serde::Deserialize;
-use serde_json::value::RawValue;
+
+pub use answer::provider_error_name;
 
 use crate::sse::Events;
 use crate::usage::{self, Reading};
 
 /// The most of one answer that is held for the trace and the usage (data-plane 17.6).
 pub const MOST_HELD: usize = 8 * 1024 * 1024;
+
+/// The end of a JSON answer that is too large to be held: its usage usually stands there.
+const TAIL: usize = 64 * 1024;
 
 /// What was seen of an answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,6 +67,8 @@ pub struct Tap {
     held_bytes: usize,
     hold_at_most: usize,
     truncated: bool,
+    /// The last bytes of a JSON answer that was not held whole.
+    tail: Vec<u8>,
     total: u64,
 }
 
@@ -82,6 +86,7 @@ impl Tap {
             held_bytes: 0,
             hold_at_most: hold_at_most.min(MOST_HELD),
             truncated: false,
+            tail: Vec::new(),
             total: 0,
         }
     }
@@ -149,7 +154,9 @@ impl Tap {
                 events,
                 ..
             } = self;
-            events.push(bytes, |data| event(*form, data, observed, anthropic));
+            events.push(bytes, |data| {
+                answer::event(*form, data, observed, anthropic)
+            });
         }
     }
 
@@ -157,6 +164,9 @@ impl Tap {
         let room = self.hold_at_most.saturating_sub(self.held_bytes);
         self.truncated |= bytes.len() > room;
         let kept = bytes.len().min(room);
+        if self.truncated && !self.is_stream() {
+            self.keep_tail(bytes.get(kept..).unwrap_or_default());
+        }
         if kept == 0 {
             return;
         }
@@ -170,6 +180,21 @@ impl Tap {
         }
     }
 
+    fn keep_tail(&mut self, rest: &[u8]) {
+        let last = rest
+            .get(rest.len().saturating_sub(TAIL)..)
+            .unwrap_or_default();
+        let over = (self.tail.len() + last.len()).saturating_sub(TAIL);
+        self.tail.drain(..over.min(self.tail.len()));
+        self.tail.extend_from_slice(last);
+    }
+
+    /// Whether every event of the stream was short enough to be looked at.
+    #[must_use]
+    pub const fn saw_everything(&self) -> bool {
+        self.events.skipped() == 0
+    }
+
     /// The answer is over: reads what a JSON answer says. Idempotent.
     pub fn finish(&mut self) {
         if self.is_stream() {
@@ -180,12 +205,21 @@ impl Tap {
                 events,
                 ..
             } = self;
-            events.finish(|data| event(*form, data, observed, anthropic));
-        } else if !self.truncated {
+            events.finish(|data| answer::event(*form, data, observed, anthropic));
+        } else if self.truncated {
+            if self.observed.usage.is_none() {
+                let held = self.held.last().map(|piece| &piece[..]).unwrap_or_default();
+                let from = held
+                    .len()
+                    .saturating_sub(TAIL.saturating_sub(self.tail.len()));
+                let end = [held.get(from..).unwrap_or_default(), &self.tail].concat();
+                self.observed.usage = answer::usage_at_the_end(self.form, &end);
+            }
+        } else {
             match self.held.as_slice() {
                 [] => {}
-                [whole] => json_answer(self.form, whole, &mut self.observed),
-                pieces => json_answer(self.form, &pieces.concat(), &mut self.observed),
+                [whole] => answer::json(self.form, whole, &mut self.observed),
+                pieces => answer::json(self.form, &pieces.concat(), &mut self.observed),
             }
         }
         if self.form == BodyForm::MessagesStream {
@@ -202,289 +236,6 @@ impl Tap {
         }
         (std::mem::take(&mut self.held), self.truncated)
     }
-}
-
-/// The fields of a JSON answer that are read, in every dialect.
-#[derive(Deserialize)]
-struct Answer<'a> {
-    #[serde(borrow, default)]
-    id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    model: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    service_tier: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    stop_reason: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    status: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    choices: Option<Vec<Choice<'a>>>,
-}
-
-#[derive(Deserialize)]
-struct Choice<'a> {
-    #[serde(borrow, default)]
-    finish_reason: Option<Cow<'a, str>>,
-}
-
-fn set(slot: &mut Option<String>, value: Option<Cow<'_, str>>) {
-    if let (None, Some(value)) = (slot.as_ref(), value) {
-        *slot = Some(value.into_owned());
-    }
-}
-
-fn json_answer(form: BodyForm, body: &[u8], observed: &mut Observed) {
-    let Ok(answer) = serde_json::from_slice::<Answer<'_>>(body) else {
-        return;
-    };
-    let Answer {
-        id,
-        model,
-        usage,
-        service_tier,
-        stop_reason,
-        status,
-        choices,
-    } = answer;
-    set(&mut observed.response_id, id);
-    set(&mut observed.model, model);
-    set(&mut observed.service_tier, service_tier);
-    observed.usage = match (form, usage) {
-        (_, None) => None,
-        (BodyForm::MessagesJson, Some(usage)) => {
-            let mut gathered = usage::Anthropic::default();
-            gathered.take(usage.get());
-            gathered.reading()
-        }
-        (_, Some(usage)) => usage::openai(usage.get()),
-    };
-    let reasons = choices
-        .into_iter()
-        .flatten()
-        .filter_map(|choice| choice.finish_reason);
-    let status = status.filter(|_| form == BodyForm::ResponsesJson);
-    observed.finish_reasons = reasons
-        .chain(stop_reason)
-        .chain(status)
-        .map(Cow::into_owned)
-        .collect();
-    observed.complete = true;
-}
-
-/// What a chunk or event of any dialect may say that we want to know.
-#[derive(Deserialize)]
-struct Event<'a> {
-    #[serde(borrow, default, rename = "type")]
-    kind: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    model: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    service_tier: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    choices: Option<Vec<Choice<'a>>>,
-    #[serde(borrow, default)]
-    message: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    response: Option<Answer<'a>>,
-    #[serde(borrow, default)]
-    delta: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    error: Option<&'a RawValue>,
-}
-
-fn event(form: BodyForm, data: &[u8], observed: &mut Observed, gathered: &mut usage::Anthropic) {
-    observed.events += 1;
-    match form {
-        BodyForm::ChatStream => chat_event(data, observed),
-        BodyForm::MessagesStream => messages_event(data, observed, gathered),
-        BodyForm::ResponsesStream => responses_event(data, observed),
-        _ => {}
-    }
-}
-
-fn contains(data: &[u8], needle: &str) -> bool {
-    memmem::find(data, needle.as_bytes()).is_some()
-}
-
-fn chat_event(data: &[u8], observed: &mut Observed) {
-    if data.trim_ascii().eq_ignore_ascii_case(b"[DONE]") {
-        observed.complete = true;
-        return;
-    }
-    // Most chunks carry a few letters of text and nothing that we want.
-    let first = observed.response_id.is_none();
-    let wanted = first
-        || contains(data, "\"usage\"")
-        || contains(data, "\"finish_reason\":\"")
-        || contains(data, "\"error\"");
-    if !wanted {
-        return;
-    }
-    let Ok(chunk) = serde_json::from_slice::<Event<'_>>(data) else {
-        return;
-    };
-    set(&mut observed.response_id, chunk.id);
-    set(
-        &mut observed.model,
-        chunk.model.filter(|model| !model.is_empty()),
-    );
-    set(&mut observed.service_tier, chunk.service_tier);
-    for reason in chunk
-        .choices
-        .into_iter()
-        .flatten()
-        .filter_map(|choice| choice.finish_reason)
-    {
-        observed.finish_reasons.push(reason.into_owned());
-    }
-    if let Some(reading) = chunk.usage.and_then(|usage| usage::openai(usage.get())) {
-        // The last usage that is not empty wins; later empty blocks never zero it (17.3).
-        let empty = matches!(reading, Reading::Reported(usage) if usage.is_zero());
-        if observed.usage.is_none() || !empty {
-            observed.usage = Some(reading);
-        }
-    }
-    if let Some(error) = chunk.error {
-        observed.stream_error = error_name(error);
-    }
-}
-
-fn messages_event(data: &[u8], observed: &mut Observed, gathered: &mut usage::Anthropic) {
-    #[derive(Deserialize)]
-    struct Delta<'a> {
-        #[serde(borrow, default)]
-        stop_reason: Option<Cow<'a, str>>,
-    }
-    let head = data.get(..data.len().min(64)).unwrap_or_default();
-    let frequent = contains(head, "content_block_") || contains(head, "\"ping\"");
-    if frequent {
-        return;
-    }
-    let Ok(event) = serde_json::from_slice::<Event<'_>>(data) else {
-        return;
-    };
-    match event.kind.as_deref() {
-        Some("message_start") => {
-            let Some(message) = event.message else { return };
-            let Ok(message) = serde_json::from_str::<Answer<'_>>(message.get()) else {
-                return;
-            };
-            set(&mut observed.response_id, message.id);
-            set(&mut observed.model, message.model);
-            if let Some(usage) = message.usage {
-                gathered.take(usage.get());
-            }
-        }
-        Some("message_delta") => {
-            if let Some(usage) = event.usage {
-                gathered.take(usage.get());
-            }
-            let delta = event
-                .delta
-                .and_then(|delta| serde_json::from_str::<Delta<'_>>(delta.get()).ok());
-            if let Some(reason) = delta.and_then(|delta| delta.stop_reason) {
-                observed.finish_reasons.push(reason.into_owned());
-            }
-        }
-        Some("message_stop") => observed.complete = true,
-        Some("error") => observed.stream_error = event.error.and_then(error_name),
-        _ => {}
-    }
-    observed.usage = gathered.reading();
-}
-
-fn responses_event(data: &[u8], observed: &mut Observed) {
-    let head = data.get(..data.len().min(96)).unwrap_or_default();
-    let wanted = [
-        "response.created",
-        "response.completed",
-        "response.incomplete",
-        "response.failed",
-    ]
-    .iter()
-    .any(|name| contains(head, name))
-        || contains(head, "\"error\"");
-    if !wanted {
-        return;
-    }
-    let Ok(event) = serde_json::from_slice::<Event<'_>>(data) else {
-        return;
-    };
-    let kind = event.kind.as_deref().unwrap_or_default();
-    if kind == "error" {
-        observed.stream_error = Some(
-            event
-                .error
-                .and_then(error_name)
-                .unwrap_or_else(|| "error".into()),
-        );
-    }
-    let Some(answer) = event.response else { return };
-    set(&mut observed.response_id, answer.id);
-    set(&mut observed.model, answer.model);
-    if let Some(reading) = answer.usage.and_then(|usage| usage::openai(usage.get())) {
-        observed.usage = Some(reading);
-    }
-    if matches!(
-        kind,
-        "response.completed" | "response.incomplete" | "response.failed"
-    ) {
-        observed.complete = true;
-        observed.service_tier = answer.service_tier.map(Cow::into_owned);
-        observed
-            .finish_reasons
-            .extend(answer.status.map(Cow::into_owned));
-    }
-    if kind == "response.failed" {
-        observed.stream_error = Some("response.failed".into());
-    }
-}
-
-/// Type or code of an error object, or the text itself when it is one.
-fn error_name(error: &RawValue) -> Option<String> {
-    #[derive(Deserialize)]
-    struct ErrorObject<'a> {
-        #[serde(borrow, default, rename = "type")]
-        kind: Option<Cow<'a, str>>,
-        #[serde(borrow, default)]
-        code: Option<&'a RawValue>,
-    }
-    if error.get() == "null" {
-        return None;
-    }
-    let object: Option<ErrorObject<'_>> = serde_json::from_str(error.get()).ok();
-    let code = |object: &ErrorObject<'_>| {
-        object
-            .code
-            .map(|code| code.get().trim_matches('"').to_owned())
-    };
-    let name = object.and_then(|object| {
-        object
-            .kind
-            .as_deref()
-            .map(str::to_owned)
-            .or_else(|| code(&object))
-    });
-    Some(name.unwrap_or_else(|| "error".to_owned()))
-}
-
-/// Reads type or code of a provider's error body, whatever its dialect (providers 21).
-#[must_use]
-pub fn provider_error_name(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Outer<'a> {
-        #[serde(borrow)]
-        error: &'a RawValue,
-    }
-    serde_json::from_slice::<Outer<'_>>(body)
-        .ok()
-        .and_then(|outer| error_name(outer.error))
 }
 
 #[cfg(test)]
@@ -565,6 +316,51 @@ mod tests {
         assert_eq!(pieces.concat(), b"1234567890");
         assert!(truncated);
         assert_eq!(tap.total(), 12);
+    }
+
+    #[test]
+    fn a_field_of_another_type_does_not_spoil_the_usage() {
+        let chat = br#"{"id":7,"model":{},"choices":"x","service_tier":null,"usage":{"prompt_tokens":7,"completion_tokens":119}}"#;
+        let seen = observe(BodyForm::ChatJson, &[chat]);
+        assert_eq!(seen.billable().map(|usage| usage.output), Some(119));
+        let chunk = b"data: {\"id\":7,\"choices\":[{\"finish_reason\": \"stop\"}],\"usage\": {\"prompt_tokens\":7,\"completion_tokens\":3}}\n\n";
+        let seen = observe(BodyForm::ChatStream, &[chunk]);
+        assert_eq!(seen.billable().map(|usage| usage.output), Some(3));
+        assert_eq!(seen.finish_reasons, ["stop"]);
+    }
+
+    #[test]
+    fn the_usage_of_a_huge_answer_is_found_at_its_end() {
+        let mut tap = Tap::new(BodyForm::EmbeddingsJson, 100);
+        tap.push(&Bytes::from(format!(
+            "{{\"data\":\"{}\"",
+            "A".repeat(200_000)
+        )));
+        let tricky = r#","x":"\"usage\":{\"prompt_tokens\":1}""#;
+        tap.push(&Bytes::from(format!("{tricky},\"usage\":{{\"prompt_to")));
+        tap.push(&Bytes::from_static(
+            b"kens\":300000,\"total_tokens\":300000}}",
+        ));
+        tap.finish();
+        assert_eq!(
+            tap.observed().billable().map(|usage| usage.input),
+            Some(300_000)
+        );
+    }
+
+    #[test]
+    fn the_type_of_a_responses_event_may_come_last() {
+        let event = b"data: {\"response\":{\"id\":\"r\",\"status\":\"completed\",\"usage\":{\"input_tokens\":7,\"output_tokens\":2}},\"type\":\"response.completed\"}\n\n";
+        let seen = observe(BodyForm::ResponsesStream, &[event]);
+        assert!(seen.complete);
+        assert_eq!(seen.billable().map(|usage| usage.output), Some(2));
+    }
+
+    #[test]
+    fn a_fast_anthropic_answer_has_another_price() {
+        let body = br#"{"id":"m","usage":{"input_tokens":7,"output_tokens":2,"service_tier":"standard","speed":"fast"}}"#;
+        let seen = observe(BodyForm::MessagesJson, &[body]);
+        assert_eq!(seen.service_tier.as_deref(), Some("fast"));
     }
 
     proptest! {

@@ -226,6 +226,22 @@ pub struct Anthropic {
     absurd: bool,
 }
 
+/// The tier that an Anthropic `usage` object says was served: another speed than the standard one has a
+/// price of its own and wins.
+#[must_use]
+pub fn anthropic_tier(json: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Tier {
+        service_tier: Option<String>,
+        speed: Option<String>,
+    }
+    let Tier {
+        service_tier,
+        speed,
+    } = serde_json::from_str(json).ok()?;
+    speed.filter(|speed| speed != "standard").or(service_tier)
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct AnthropicUsage {

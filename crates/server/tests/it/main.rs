@@ -1,0 +1,32 @@
+//! The real binary between real sockets: callers on one side, a mock provider on the other.
+//!
+//! Every test starts its own `langwatch serve` on port 0 with its own data folder, and asserts on what the
+//! caller, the provider and the ledger saw. No fixed ports, no shared state, no sleeps: a test waits for a
+//! condition ([`support::eventually`]). Start at [`support::Gateway`].
+
+#[cfg(test)]
+mod canary;
+#[cfg(test)]
+mod crash;
+
+#[cfg(test)]
+mod support;
+
+#[cfg(test)]
+mod attribution;
+#[cfg(test)]
+mod bytes;
+#[cfg(test)]
+mod edge;
+#[cfg(test)]
+mod egress;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod freshness;
+#[cfg(test)]
+mod http2;
+#[cfg(test)]
+mod operations;
+#[cfg(test)]
+mod walk;

@@ -1,0 +1,342 @@
+//! What a JSON answer or an event says that the bill and the span need.
+//!
+//! Reads leniently: a field of an unexpected type reads as absent and never spoils the fields beside it,
+//! because usage must be found in whatever a compatible server writes. Most events of a stream carry a
+//! few letters of text and nothing that is wanted; they are told apart without being parsed.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use lw_core::BodyForm;
+use memchr::memmem;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::Observed;
+use crate::usage::{self, Reading};
+
+/// The most finish reasons that are kept.
+const MOST_REASONS: usize = 128;
+
+/// A text field; whatever is no text reads as none.
+#[derive(Default)]
+struct Text<'a>(Option<Cow<'a, str>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&'de RawValue>::deserialize(deserializer)?;
+        let json = raw.get();
+        let inner = json
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'));
+        Ok(Self(match inner {
+            Some(text) if !text.contains('\\') => Some(Cow::Borrowed(text)),
+            Some(_) => serde_json::from_str::<String>(json).ok().map(Cow::Owned),
+            None => None,
+        }))
+    }
+}
+
+/// Why each choice ended; empty when `choices` is not a list of objects.
+#[derive(Default)]
+struct Choices<'a>(Vec<Text<'a>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Choices<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Choice<'a> {
+            #[serde(borrow, default)]
+            finish_reason: Text<'a>,
+        }
+        let raw = <&'de RawValue>::deserialize(deserializer)?;
+        let choices: Vec<Choice<'de>> = serde_json::from_str(raw.get()).unwrap_or_default();
+        Ok(Self(
+            choices
+                .into_iter()
+                .map(|choice| choice.finish_reason)
+                .collect(),
+        ))
+    }
+}
+
+/// The fields of a JSON answer that are read, in every dialect.
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow, default)]
+    id: Text<'a>,
+    #[serde(borrow, default)]
+    model: Text<'a>,
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    service_tier: Text<'a>,
+    #[serde(borrow, default)]
+    stop_reason: Text<'a>,
+    #[serde(borrow, default)]
+    status: Text<'a>,
+    #[serde(borrow, default)]
+    choices: Choices<'a>,
+}
+
+/// What a chunk or event of any dialect may say that is wanted.
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow, default, rename = "type")]
+    kind: Text<'a>,
+    #[serde(borrow, default)]
+    id: Text<'a>,
+    #[serde(borrow, default)]
+    model: Text<'a>,
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    service_tier: Text<'a>,
+    #[serde(borrow, default)]
+    choices: Choices<'a>,
+    #[serde(borrow, default)]
+    message: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    response: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    delta: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+}
+
+/// A searcher that is built once.
+struct Needle(LazyLock<memmem::Finder<'static>>);
+
+impl Needle {
+    fn is_in(&self, data: &[u8]) -> bool {
+        self.0.find(data).is_some()
+    }
+
+    /// Whether the key stands there with a value that is not `null`.
+    fn has_value(&self, data: &[u8]) -> bool {
+        self.0.find_iter(data).any(|at| {
+            let behind = data
+                .get(at + self.0.needle().len()..)
+                .unwrap_or_default()
+                .trim_ascii_start();
+            let value = behind.strip_prefix(b":").unwrap_or(behind);
+            !value.trim_ascii_start().starts_with(b"null")
+        })
+    }
+}
+
+static USAGE: Needle = Needle(LazyLock::new(|| memmem::Finder::new("\"usage\"")));
+static FINISH: Needle = Needle(LazyLock::new(|| memmem::Finder::new("\"finish_reason\"")));
+static ERROR: Needle = Needle(LazyLock::new(|| memmem::Finder::new("\"error\"")));
+static RESPONSE: Needle = Needle(LazyLock::new(|| memmem::Finder::new("\"response\"")));
+static BLOCK: Needle = Needle(LazyLock::new(|| memmem::Finder::new("content_block_")));
+static PING: Needle = Needle(LazyLock::new(|| memmem::Finder::new("\"ping\"")));
+
+fn set(slot: &mut Option<String>, value: Text<'_>) {
+    if let (None, Some(value)) = (slot.as_ref(), value.0.filter(|value| !value.is_empty())) {
+        *slot = Some(value.into_owned());
+    }
+}
+
+fn add_reasons<'a>(observed: &mut Observed, reasons: impl IntoIterator<Item = Text<'a>>) {
+    let room = MOST_REASONS.saturating_sub(observed.finish_reasons.len());
+    let reasons = reasons.into_iter().filter_map(|reason| reason.0).take(room);
+    observed.finish_reasons.extend(reasons.map(Cow::into_owned));
+}
+
+fn reading(form: BodyForm, usage: &RawValue) -> Option<Reading> {
+    if form != BodyForm::MessagesJson {
+        return usage::openai(usage.get());
+    }
+    let mut gathered = usage::Anthropic::default();
+    gathered.take(usage.get());
+    gathered.reading()
+}
+
+/// Reads a whole JSON answer.
+pub(super) fn json(form: BodyForm, body: &[u8], observed: &mut Observed) {
+    let Ok(answer) = serde_json::from_slice::<Answer<'_>>(body) else {
+        return;
+    };
+    let Answer {
+        id,
+        model,
+        usage,
+        service_tier,
+        stop_reason,
+        status,
+        choices,
+    } = answer;
+    set(&mut observed.response_id, id);
+    set(&mut observed.model, model);
+    set(&mut observed.service_tier, service_tier);
+    observed.usage = usage.and_then(|usage| reading(form, usage));
+    if form == BodyForm::MessagesJson {
+        observed.service_tier = usage.and_then(|usage| usage::anthropic_tier(usage.get()));
+    }
+    observed.finish_reasons.clear();
+    add_reasons(observed, choices.0);
+    add_reasons(observed, [stop_reason]);
+    if form == BodyForm::ResponsesJson {
+        add_reasons(observed, [status]);
+    }
+    observed.complete = true;
+}
+
+/// The usage of a JSON answer that was not held whole: the last object of that name in its last bytes.
+/// What a model wrote stands inside a JSON string, where the quotes of such an object are escaped.
+pub(super) fn usage_at_the_end(form: BodyForm, end: &[u8]) -> Option<Reading> {
+    let at = memmem::rfind(end, b"\"usage\"")?;
+    let value = end.get(at + 7..)?.trim_ascii_start().strip_prefix(b":")?;
+    let mut values = serde_json::Deserializer::from_slice(value).into_iter::<&RawValue>();
+    reading(form, values.next()?.ok()?)
+}
+
+/// Reads one event of a stream.
+pub(super) fn event(
+    form: BodyForm,
+    data: &[u8],
+    observed: &mut Observed,
+    gathered: &mut usage::Anthropic,
+) {
+    observed.events += 1;
+    match form {
+        BodyForm::ChatStream => chat(data, observed),
+        BodyForm::MessagesStream => messages(data, observed, gathered),
+        BodyForm::ResponsesStream => responses(data, observed),
+        _ => {}
+    }
+}
+
+fn chat(data: &[u8], observed: &mut Observed) {
+    if data.trim_ascii().eq_ignore_ascii_case(b"[DONE]") {
+        observed.complete = true;
+        return;
+    }
+    let first = observed.response_id.is_none();
+    if !first && !USAGE.has_value(data) && !FINISH.has_value(data) && !ERROR.has_value(data) {
+        return;
+    }
+    let Ok(chunk) = serde_json::from_slice::<Event<'_>>(data) else {
+        return;
+    };
+    set(&mut observed.response_id, chunk.id);
+    set(&mut observed.model, chunk.model);
+    set(&mut observed.service_tier, chunk.service_tier);
+    add_reasons(observed, chunk.choices.0);
+    if let Some(reading) = chunk.usage.and_then(|usage| usage::openai(usage.get())) {
+        // The last usage that is not empty wins; later empty blocks never zero it (data-plane 17.3).
+        let empty = matches!(reading, Reading::Reported(usage) if usage.is_zero());
+        if observed.usage.is_none() || !empty {
+            observed.usage = Some(reading);
+        }
+    }
+    if let Some(error) = chunk.error {
+        observed.stream_error = error_name(error);
+    }
+}
+
+fn messages(data: &[u8], observed: &mut Observed, gathered: &mut usage::Anthropic) {
+    #[derive(Deserialize)]
+    struct Delta<'a> {
+        #[serde(borrow, default)]
+        stop_reason: Text<'a>,
+    }
+    let head = data.get(..data.len().min(64)).unwrap_or_default();
+    if BLOCK.is_in(head) || PING.is_in(head) {
+        return;
+    }
+    let Ok(event) = serde_json::from_slice::<Event<'_>>(data) else {
+        return;
+    };
+    match event.kind.0.as_deref() {
+        Some("message_start") => {
+            let Some(message) = event.message else { return };
+            let Ok(message) = serde_json::from_str::<Answer<'_>>(message.get()) else {
+                return;
+            };
+            set(&mut observed.response_id, message.id);
+            set(&mut observed.model, message.model);
+            if let Some(usage) = message.usage {
+                gathered.take(usage.get());
+                observed.service_tier = usage::anthropic_tier(usage.get());
+            }
+        }
+        Some("message_delta") => {
+            if let Some(usage) = event.usage {
+                gathered.take(usage.get());
+            }
+            let delta = event.delta.map(RawValue::get);
+            let delta = delta.and_then(|delta| serde_json::from_str::<Delta<'_>>(delta).ok());
+            add_reasons(observed, delta.map(|delta| delta.stop_reason));
+        }
+        Some("message_stop") => observed.complete = true,
+        Some("error") => observed.stream_error = event.error.and_then(error_name),
+        _ => {}
+    }
+    observed.usage = gathered.reading();
+}
+
+fn responses(data: &[u8], observed: &mut Observed) {
+    // Deltas have neither; events about the whole response carry it, wherever their type stands.
+    if !RESPONSE.is_in(data) && !ERROR.has_value(data) {
+        return;
+    }
+    let Ok(event) = serde_json::from_slice::<Event<'_>>(data) else {
+        return;
+    };
+    let kind = event.kind.0.as_deref().unwrap_or_default();
+    if kind == "error" {
+        let name = event.error.and_then(error_name);
+        observed.stream_error = Some(name.unwrap_or_else(|| "error".to_owned()));
+    }
+    let Some(answer) = event.response else { return };
+    let Ok(answer) = serde_json::from_str::<Answer<'_>>(answer.get()) else {
+        return;
+    };
+    set(&mut observed.response_id, answer.id);
+    set(&mut observed.model, answer.model);
+    if let Some(reading) = answer.usage.and_then(|usage| usage::openai(usage.get())) {
+        observed.usage = Some(reading);
+    }
+    if matches!(
+        kind,
+        "response.completed" | "response.incomplete" | "response.failed"
+    ) {
+        observed.complete = true;
+        observed.service_tier = answer.service_tier.0.map(Cow::into_owned);
+        add_reasons(observed, [answer.status]);
+    }
+    if kind == "response.failed" {
+        observed.stream_error = Some("response.failed".to_owned());
+    }
+}
+
+/// Type or code of an error object, or `error` when it has neither.
+fn error_name(error: &RawValue) -> Option<String> {
+    #[derive(Deserialize, Default)]
+    struct ErrorObject<'a> {
+        #[serde(borrow, default, rename = "type")]
+        kind: Text<'a>,
+        #[serde(borrow, default)]
+        code: Text<'a>,
+    }
+    if error.get() == "null" {
+        return None;
+    }
+    let object: ErrorObject<'_> = serde_json::from_str(error.get()).unwrap_or_default();
+    let name = object.kind.0.or(object.code.0);
+    Some(name.map_or_else(|| "error".to_owned(), Cow::into_owned))
+}
+
+/// Reads type or code of a provider's error body, whatever its dialect (providers 21).
+#[must_use]
+pub fn provider_error_name(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Outer<'a> {
+        #[serde(borrow)]
+        error: &'a RawValue,
+    }
+    serde_json::from_slice::<Outer<'_>>(body)
+        .ok()
+        .and_then(|outer| error_name(outer.error))
+}
