@@ -224,7 +224,9 @@ def test_the_response_stream_helper_gathers_a_whole_response(client):
 def test_a_response_with_a_tool_and_reasoning_arrives(client):
     tool = {"type": "function", **TOOL["function"], "strict": False}
     answer = client.responses.create(
-        model=OPENAI_MODEL, input=said("weather in Lima", tool_call=True, thinking=True), tools=[tool]
+        model=OPENAI_MODEL,
+        input=said("weather in Lima", tool_call=True, thinking=True),
+        tools=[tool],
     )
     [call] = [item for item in answer.output if item.type == "function_call"]
     assert json.loads(call.arguments) == {"input": "weather in Lima"}
@@ -249,9 +251,7 @@ def test_embeddings_are_asked_for_as_base64_and_equal_the_plain_ones(client, sta
 
 
 def test_embeddings_asked_for_as_base64_by_hand_stay_base64(client):
-    answer = client.embeddings.create(
-        model=EMBEDDING_MODEL, input="one", encoding_format="base64"
-    )
+    answer = client.embeddings.create(model=EMBEDDING_MODEL, input="one", encoding_format="base64")
     packed = base64.b64decode(answer.data[0].embedding)
     assert len(struct.unpack(f"<{len(packed) // 4}f", packed)) > 1
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::header::{ALLOW, CONTENT_TYPE, EXPECT, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, Version};
 use http_body_util::BodyExt as _;
@@ -111,7 +111,8 @@ async fn answer(worker: Arc<Worker>, request: Request<Incoming>) -> Reply {
             // Clients escape the slash of `openai/gpt-4o`.
             let wanted =
                 wanted.map(|name| percent_decode_str(name).decode_utf8_lossy().into_owned());
-            model_list(&worker, &parts.headers, wanted).await
+            // Boxed: asking providers for their lists is rare and its state is large.
+            model_list(&worker, &parts.headers, wanted).boxed().await
         }
         Route::Operational => {
             let mut reply = ops::answer(&worker.gateway, path);
@@ -132,7 +133,7 @@ async fn answer(worker: Arc<Worker>, request: Request<Incoming>) -> Reply {
             );
             let mut call = Call::new(worker, "OTHER", "unmatched", surface, &parts.headers);
             let mut reply = refuse(&mut call, error);
-            discard(body).await;
+            discard(&parts.headers, body).await;
             reply
                 .headers_mut()
                 .insert(ALLOW, HeaderValue::from_static(allowed));
@@ -143,7 +144,7 @@ async fn answer(worker: Arc<Worker>, request: Request<Incoming>) -> Reply {
             let error = Error::new(Code::NotFound, format!("there is no route `{shown}`"))
                 .tip("The base URL of OpenAI clients ends in /v1, that of Anthropic clients has no path.");
             let mut call = Call::new(worker, "OTHER", "unmatched", None, &parts.headers);
-            discard(body).await;
+            discard(&parts.headers, body).await;
             refuse(&mut call, error)
         }
     }
@@ -183,7 +184,7 @@ async fn model_call(worker: Arc<Worker>, surface: Surface, parts: Parts, body: I
         Ok(target) => target,
         Err(error) => {
             if let (Some(body), true) = (body, error.code() != Code::PayloadTooLarge) {
-                discard(body).await;
+                discard(&parts.headers, body).await;
             }
             return refuse(&mut call, error);
         }
@@ -241,7 +242,11 @@ fn kept_alive(stamp: &Stamp, body: ReplyBody) -> Reply {
 
 /// Reads what is left of a refused request, within bounds, and keeps none of it. A socket that is closed
 /// with unread bytes is reset, and the caller would see that instead of the refusal.
-async fn discard(mut body: Incoming) {
+async fn discard(request: &HeaderMap, mut body: Incoming) {
+    if request.contains_key(EXPECT) {
+        // It waits to be told to go on, and is not (RFC 9110 10.1.1).
+        return;
+    }
     let mut left = DISCARD_BYTES;
     let reading = async {
         while let Some(Ok(frame)) = body.frame().await {
@@ -291,5 +296,21 @@ mod tests {
             };
             assert_eq!(found, expected, "{method} {path}");
         }
+    }
+
+    /// The size of the future that a function of two arguments returns.
+    fn size_of_future<A, B, F>(_: impl Fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    fn size_of_dispatch<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_futures_of_a_request_stay_small() {
+        // They are allocated and moved for every request.
+        assert!(size_of_future(answer) <= 4_096, "{}", size_of_future(answer));
+        assert!(size_of_dispatch(dispatch) <= 3_072, "{}", size_of_dispatch(dispatch));
     }
 }

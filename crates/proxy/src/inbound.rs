@@ -337,8 +337,7 @@ mod tests {
             let error = inflate(
                 Bytes::from_static(b"\xff\xfe\xfdnonsense"),
                 &[encoding],
-                100,
-            );
+                100, |_| true);
             assert_eq!(
                 error.expect_err("damage").code(),
                 Code::BadRequest,

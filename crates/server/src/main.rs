@@ -21,6 +21,11 @@ use lw_core::{Clock as _, SystemClock};
 
 use crate::config::{Config, Variables};
 
+/// Most memory of a request is taken on a data thread and given back on the thread that stores traces;
+/// the system's allocator makes the two wait for each other.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// An AI gateway in one binary: run it, manage it, try it.
 #[derive(Parser)]
 #[command(

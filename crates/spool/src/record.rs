@@ -24,6 +24,8 @@ mod scan;
 const MODEL_MAX: usize = 512;
 /// Longest end user id, label and response id that is kept, in bytes.
 const NAME_MAX: usize = 256;
+/// Longest end user that is kept, in bytes: 256 characters of up to four bytes (data-plane 9.1).
+const END_USER_MAX: usize = 1_024;
 /// Most labels that are kept.
 const LABELS_MAX: usize = 64;
 /// Longest metadata echo that is kept, in bytes; a longer one is dropped, the record stays.
@@ -202,7 +204,7 @@ impl Attribution<'_> {
         put_some(
             out,
             ",\"end_user_id\":",
-            self.end_user_id.map(|text| bounded(text, NAME_MAX)),
+            self.end_user_id.map(|text| bounded(text, END_USER_MAX)),
         )?;
         if let Some(trace) = self.trace_id {
             put_ascii(out, ",\"trace_id\":", &trace.to_ascii());

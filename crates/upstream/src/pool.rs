@@ -287,7 +287,8 @@ impl Pool {
                 Err(Failed::Broken(error)) => return Err(UpstreamError::Broken(error)),
             }
         }
-        let opening = timeout_at(deadline, self.open(endpoint, timeouts));
+        // Boxed: a TLS handshake's state is large, and most requests find a connection.
+        let opening = timeout_at(deadline, Box::pin(self.open(endpoint, timeouts)));
         let connection = opening.await.map_err(|_| too_late("connecting"))??;
         let sending = self.send_on(connection, endpoint, path, request, reached);
         match timeout_at(deadline, sending)

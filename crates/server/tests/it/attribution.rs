@@ -10,6 +10,9 @@ const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const SPAN: &str = "b7ad6b7169203331";
 const OTHER: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
+/// Headers, the trace that the span must be in (`None`: a new one), and its parent.
+type Case<'a> = (Vec<(&'a str, &'a str)>, Option<&'a str>, Option<&'a str>);
+
 #[test]
 fn the_customer_span_nests_in_the_trace_that_the_caller_names() {
     let (gateway, mock, key) = Gateway::with_provider();
@@ -20,8 +23,7 @@ fn the_customer_span_nests_in_the_trace_that_the_caller_names() {
     let zero = format!("00-{}-{SPAN}-01", "0".repeat(32));
     let no_span = format!("00-{TRACE}-{}-01", "0".repeat(16));
     let long = format!("{w3c}-x");
-    // Headers, the trace that the span must be in (`None`: a new one), and its parent.
-    let cases: Vec<(Vec<(&str, &str)>, Option<&str>, Option<&str>)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         (vec![], None, None),
         (vec![("traceparent", &w3c)], Some(TRACE), Some(SPAN)),
         (vec![("traceparent", &future)], Some(TRACE), Some(SPAN)),

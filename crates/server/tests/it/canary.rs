@@ -608,7 +608,7 @@ impl Walk<'_> {
         }
         let torn = format!("{{\"custom_keys\": {{\"OPENAI_API_KEY\": \"{secret}\", oops");
         let control = self.gateway.control;
-        for body in [torn, format!("{secret}"), format!("\"{secret}")] {
+        for body in [torn, secret.clone(), format!("\"{secret}")] {
             let ask = Ask::post(PROVIDERS, &self.secrets.api_key, body);
             self.ask(control, "a body that is no JSON", &ask);
         }
@@ -731,7 +731,7 @@ impl Walk<'_> {
                 assert!(!refused || status >= 400, "{path} {fault}: {status} {text}");
             }
         }
-        // In the middle of a stream there is an error event instead.
+        // In the middle of a stream there is an error event instead, whole or in pieces.
         for (path, body) in talk(true) {
             let ours = if path == "/v1/messages" {
                 anthropic
@@ -739,11 +739,19 @@ impl Walk<'_> {
                 openai
             };
             let message = format!("Incorrect API key provided: {ours}, with {header}");
-            once(
-                self.mock,
-                &json!({"error_event_after_frames": 1, "error_message": message}),
-            );
-            self.model(path, &key, &body);
+            let fault = json!({"error_event_after_frames": 1, "error_message": message});
+            for pieces in [
+                json!({}),
+                json!({"split_every": 5}),
+                json!({"split_every": 97}),
+            ] {
+                let mut fault = fault.clone();
+                if let (Some(fault), Some(pieces)) = (fault.as_object_mut(), pieces.as_object()) {
+                    fault.extend(pieces.clone());
+                }
+                once(self.mock, &fault);
+                self.model(path, &key, &body);
+            }
         }
         // A caller that leaves.
         let stall = directive(&json!({"stall_after_frames": 1}));

@@ -842,7 +842,7 @@ impl World {
         let first: Vec<String> = problems.into_iter().take(5).collect();
         let first = first.join("\n");
         assert!(total == 0, "CRASH_SEED={seed}: {total} problems\n{first}");
-        println!("seed {seed}, {rounds} kills: {:#?}", counts);
+        println!("seed {seed}, {rounds} kills: {counts:#?}");
         for what in ["exact", "orphaned", "estimated", "complete"] {
             assert!(counts.contains_key(what), "no request was {what}");
         }

@@ -12,6 +12,9 @@ use crate::support::{
 
 const CHAT: &str = "/v1/chat/completions";
 
+/// Headers, and the key that is found in them.
+type Case<'a> = (Vec<(&'static str, String)>, Option<&'a Key>);
+
 fn gzip(data: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(data).expect("memory");
@@ -77,7 +80,7 @@ fn a_key_is_taken_from_five_headers_and_the_first_that_holds_one_wins() {
     let book = gateway.book();
     let bearer = |secret: &str| format!("Bearer {secret}");
     let (ours, theirs) = (key.secret.as_str(), other.secret.as_str());
-    let cases: Vec<(Vec<(&str, String)>, Option<&Key>)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         (vec![("Authorization", bearer(ours))], Some(&key)),
         (
             vec![("authorization", format!("bEaReR   {ours}  "))],

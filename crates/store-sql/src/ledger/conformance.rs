@@ -72,7 +72,9 @@ fn spend(ledger: &dyn Ledger) -> (i64, i64, u64) {
     (spent.0, reserved.0, requests)
 }
 
-const ALL: &[(&str, fn(&dyn Ledger))] = &[
+type Case = (&'static str, fn(&dyn Ledger));
+
+const ALL: &[Case] = &[
     ("a row reads back as it was", a_row_reads_back_as_it_was),
     (
         "appending twice changes nothing",

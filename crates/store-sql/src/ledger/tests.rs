@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::conformance::{self, at, key, row};
 use super::*;
 
@@ -121,6 +123,34 @@ fn a_locked_file_is_unavailable_and_nothing_is_written() {
     );
     other.execute_batch("ROLLBACK").expect("unlocks");
     assert_eq!(ledger.append(&batch, &[]).expect("appends"), 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Ranges are answered from hours, minutes and rows; the sum over the rows is the oracle.
+    #[test]
+    fn any_range_adds_up(
+        charges in proptest::collection::vec((0_u64..9_000_000, 0_i64..1_000), 1..40),
+        ranges in proptest::collection::vec((0_u64..9_000_000, 0_u64..9_000_000), 1..20),
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ledger = open(&folder);
+        let charges: BTreeMap<u64, i64> = charges.into_iter().collect();
+        let rows: Vec<Entry> = charges
+            .iter()
+            .map(|(n, amount)| row(*n, EntryKind::Settle, *amount))
+            .collect();
+        for batch in rows.chunks(7) {
+            ledger.append(batch, &[]).expect("appends");
+        }
+        for (from, to) in ranges {
+            let found = ledger.key_spend(&key("a"), at(from), at(to)).expect("reads");
+            let inside = charges.iter().filter(|(n, _)| (from..to).contains(*n));
+            let (spent, requests) = inside.fold((0, 0), |sum, row| (sum.0 + row.1, sum.1 + 1));
+            prop_assert_eq!((found.spent.0, found.requests), (spent, requests));
+        }
+    }
 }
 
 /// `cargo test --profile quick -p lw-store-sql -- --ignored --nocapture microseconds`

@@ -147,7 +147,9 @@ fn found(traces: &dyn TraceStore, query: &TraceQuery) -> (Vec<u8>, u64) {
     )
 }
 
-const ALL: &[(&str, fn(&dyn TraceStore))] = &[
+type Case = (&'static str, fn(&dyn TraceStore));
+
+const ALL: &[Case] = &[
     (
         "a record reads back as it was",
         a_record_reads_back_as_it_was,
@@ -225,7 +227,9 @@ fn an_empty_body_is_not_a_missing_one(traces: &dyn TraceStore) {
         output: Some(empty),
         ..record(1)
     };
-    traces.append(&[record.clone()]).expect("appends");
+    traces
+        .append(std::slice::from_ref(&record))
+        .expect("appends");
     assert_eq!(traces.by_request(request(1)).expect("reads"), Some(record));
 }
 

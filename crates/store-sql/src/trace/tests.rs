@@ -75,6 +75,20 @@ fn a_locked_file_is_unavailable_and_nothing_of_the_batch_is_stored() {
     traces.append(&[record(1), record(2)]).expect("appends");
 }
 
+#[test]
+fn a_new_file_is_private_and_has_large_pages() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let size: i64 = open(&folder)
+        .database
+        .read(|db| Ok(db.pragma_query_value(None, "page_size", |row| row.get(0))?))
+        .expect("reads");
+    assert_eq!(size, 16_384);
+    let file = std::fs::metadata(folder.path().join("traces.db")).expect("a file");
+    assert_eq!(file.permissions().mode() & 0o777, 0o600);
+}
+
 /// A record whose ids come from a number of any size.
 fn numbered(n: u64) -> TraceRecord {
     let mut bytes = [7; 16];

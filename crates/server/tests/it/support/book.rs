@@ -1,6 +1,7 @@
 //! The ledger and the traces, read from the files beside the running gateway.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use lw_core::{NanoUsd, RequestId, Usage};
 use lw_engine::price::PriceCatalogue;
@@ -102,9 +103,10 @@ pub(crate) fn usage(truth: &lw_mock::Usage) -> Usage {
 
 /// What the bundled catalogue says that costs.
 pub(crate) fn price(kind: &str, model: &str, usage: &Usage) -> NanoUsd {
-    let catalogue = PriceCatalogue::bundled().expect("the catalogue");
-    let price = catalogue
-        .lookup(kind, model)
-        .unwrap_or_else(|| panic!("no price for {model}"));
+    // Reading it takes a while in a debug build.
+    static CATALOGUE: LazyLock<PriceCatalogue> =
+        LazyLock::new(|| PriceCatalogue::bundled().expect("the catalogue"));
+    let price = CATALOGUE.lookup(kind, model);
+    let price = price.unwrap_or_else(|| panic!("no price for {model}"));
     price.cost(usage, None)
 }

@@ -40,6 +40,10 @@ impl Ask {
     }
 
     /// A JSON request with `key` as its bearer token.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "bodies are made where they are sent"
+    )]
     pub(crate) fn post(path: &str, key: &str, body: impl ToString) -> Self {
         Self::new("POST", path)
             .bearer(key)
@@ -389,10 +393,6 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn status(&self) -> u16 {
-        self.head.status
-    }
-
     pub(crate) fn request_id(&self) -> String {
         self.head
             .get("x-langwatch-request-id")

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 pub(crate) use book::{Book, price, usage};
-pub(crate) use gateway::{Builder, CliRun, Gateway, Key, Refused};
+pub(crate) use gateway::{Gateway, Key, Refused};
 pub(crate) use http::{Answer, Ask, Conn, Stream};
 
 /// How long a condition may take to come true: generous, because it only costs time when it fails.
