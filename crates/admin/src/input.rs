@@ -103,7 +103,9 @@ impl Problems {
                      code,
                      message,
                  }| {
-                    json!({ "code": code, "message": message, "meta": { "field": field } })
+                    // The official Python package reads both facts from `meta`.
+                    let meta = json!({ "field": field, "message": message });
+                    json!({ "code": code, "message": message, "meta": meta })
                 },
             )
             .collect();

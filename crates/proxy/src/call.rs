@@ -8,8 +8,8 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
 use http::header::HeaderValue;
+use http::{HeaderMap, Method};
 use lw_core::error::{Correlation, Dialect};
 use lw_core::{
     BodyForm, Error, Fault, NanoUsd, RequestId, SpanId, TraceContext, TraceId, UnixMicros, Usage,
@@ -22,7 +22,7 @@ use lw_wire::tap::{Observed, Tap};
 use lw_wire::{Surface, capture};
 use tokio::time::Instant;
 
-use crate::attribution::Attribution;
+use crate::attribution::{self, Attribution};
 use crate::bundle::{Bundle, Capture, Lane};
 use crate::headers;
 use crate::inbound::Inbound;
@@ -92,7 +92,7 @@ pub(crate) struct Call {
     parent: Option<SpanId>,
     at: UnixMicros,
     pub(crate) start: Instant,
-    method: &'static str,
+    method: Method,
     route: &'static str,
     pub(crate) surface: Option<Surface>,
     client_request_id: Option<HeaderValue>,
@@ -118,7 +118,7 @@ pub(crate) struct Call {
 impl Call {
     pub(crate) fn new(
         worker: Arc<Worker>,
-        method: &'static str,
+        method: Method,
         route: &'static str,
         surface: Option<Surface>,
         request: &HeaderMap,
@@ -127,7 +127,7 @@ impl Call {
         gateway.metrics.in_flight.inc();
         let at = gateway.clock.now();
         let entropy = &*gateway.entropy;
-        let TraceContext { trace_id, parent } = crate::attribution::trace_context(request);
+        let TraceContext { trace_id, parent } = attribution::trace_context(request);
         Self {
             request_id: RequestId::mint(at, entropy),
             trace_id: trace_id.unwrap_or_else(|| TraceId::mint(at, entropy)),
@@ -139,7 +139,7 @@ impl Call {
             route,
             surface,
             client_request_id: request.get(headers::X_REQUEST_ID).cloned(),
-            attribution: Attribution::default(),
+            attribution: attribution::read(request),
             bundle: None,
             inbound: None,
             funding: None,
@@ -440,12 +440,21 @@ impl Call {
 
     fn hand_over(&mut self, bill: &Bill, end: EndFacts, tap: &mut Tap) {
         let duration_us = micros(self.start);
-        let dispatch = self.dispatch.take();
+        let mut dispatch = self.dispatch.take();
+        if let Some(dispatch) = dispatch
+            .as_mut()
+            .filter(|dispatch| dispatch.status.is_none())
+            && end.status == 499
+        {
+            dispatch.outcome = "context_done";
+        }
         let stream = tap.is_stream();
         let access = Access {
             request_id: self.request_id,
             at: self.at,
-            method: self.method,
+            method: self.method.clone(),
+            client_request_id: self.attribution.client_request_id.clone(),
+            fallback_count: dispatch.as_ref().map(|_| 0),
             route: self.route,
             status: end.status,
             bytes: self.bytes_out,

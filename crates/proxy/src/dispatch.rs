@@ -57,12 +57,18 @@ pub(crate) fn refuse(call: &mut Call, error: Error) -> Reply {
 /// [`refuse`] for a call whose answer had begun: `tap` saw that beginning.
 fn refuse_after(call: &mut Call, error: Error, tap: Option<&mut Tap>) -> Reply {
     let stamp = call.stamp();
+    let mut body = render(&error, call.dialect(), call.correlation());
+    call.bytes_out = body.len() as u64;
     let error = match call.end(&Ending::Failed(&error), tap) {
         Ok(()) => error,
         // A refusal that leaves no record would be a silence: say that records cannot be taken.
-        Err(full) => spool_error(&full),
+        Err(full) => {
+            let error = spool_error(&full);
+            body = render(&error, call.dialect(), call.correlation());
+            error
+        }
     };
-    let mut reply = error_reply(&error, call);
+    let mut reply = error_reply(&error, body);
     stamp.write(reply.headers_mut());
     stamp.write_fallback_count(reply.headers_mut());
     reply
@@ -77,8 +83,7 @@ pub(crate) fn spool_error(cause: &lw_spool::SpoolError) -> Error {
     .retry_after(1)
 }
 
-fn error_reply(error: &Error, call: &Call) -> Reply {
-    let body = render(error, call.dialect(), call.correlation());
+fn error_reply(error: &Error, body: String) -> Reply {
     let mut reply = Response::new(ReplyBody::whole(vec![body.into()]));
     *reply.status_mut() =
         StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

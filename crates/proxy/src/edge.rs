@@ -27,7 +27,7 @@ use crate::inbound::{Inbound, check_length, read};
 use crate::reply::{Reply, ReplyBody};
 use crate::stages::{Target, authenticate, plan};
 use crate::worker::Worker;
-use crate::{attribution, headers, models, ops};
+use crate::{headers, models, ops};
 
 /// Bytes of a refused request that are read and thrown away.
 const DISCARD_BYTES: usize = 4 * 1024 * 1024;
@@ -116,7 +116,7 @@ async fn answer(worker: Arc<Worker>, request: Request<Incoming>) -> Reply {
         }
         Route::Operational => {
             let mut reply = ops::answer(&worker.gateway, path);
-            let call = Call::new(worker, "GET", "operational", None, &parts.headers);
+            let call = Call::new(worker, Method::GET, "operational", None, &parts.headers);
             call.stamp().write(reply.headers_mut());
             call.forget();
             reply
@@ -131,7 +131,13 @@ async fn answer(worker: Arc<Worker>, request: Request<Incoming>) -> Reply {
                 Code::MethodNotAllowed,
                 format!("`{path}` takes {allowed}, not {}", parts.method),
             );
-            let mut call = Call::new(worker, "OTHER", "unmatched", surface, &parts.headers);
+            let mut call = Call::new(
+                worker,
+                parts.method.clone(),
+                "unmatched",
+                surface,
+                &parts.headers,
+            );
             let mut reply = refuse(&mut call, error);
             discard(&parts.headers, body).await;
             reply
@@ -143,7 +149,13 @@ async fn answer(worker: Arc<Worker>, request: Request<Incoming>) -> Reply {
             let shown: String = path.chars().take(128).collect();
             let error = Error::new(Code::NotFound, format!("there is no route `{shown}`"))
                 .tip("The base URL of OpenAI clients ends in /v1, that of Anthropic clients has no path.");
-            let mut call = Call::new(worker, "OTHER", "unmatched", None, &parts.headers);
+            let mut call = Call::new(
+                worker,
+                parts.method.clone(),
+                "unmatched",
+                None,
+                &parts.headers,
+            );
             discard(&parts.headers, body).await;
             refuse(&mut call, error)
         }
@@ -151,7 +163,7 @@ async fn answer(worker: Arc<Worker>, request: Request<Incoming>) -> Reply {
 }
 
 async fn model_list(worker: &Arc<Worker>, request: &HeaderMap, wanted: Option<String>) -> Reply {
-    let mut call = Call::new(worker.clone(), "GET", "/v1/models", None, request);
+    let mut call = Call::new(worker.clone(), Method::GET, "/v1/models", None, request);
     let listed = async {
         let bundle = authenticate(&worker.gateway, request).await?;
         let reply = models::answer(worker, &bundle, request, wanted.as_deref()).await?;
@@ -174,7 +186,7 @@ async fn model_call(worker: Arc<Worker>, surface: Surface, parts: Parts, body: I
     let every = worker.gateway.settings.heartbeat;
     let mut call = Box::new(Call::new(
         worker,
-        "POST",
+        Method::POST,
         surface.path(),
         Some(surface),
         &parts.headers,
@@ -219,7 +231,6 @@ async fn prepare(
     check_length(request, gateway.settings.max_body_bytes)?;
     let bundle = authenticate(&gateway, request).await?;
     call.bundle = Some(bundle.clone());
-    call.attribution = attribution::read(request);
     let Some(body) = body.take() else {
         return Err(Error::new(Code::InternalError, "the request was lost").because("no body"));
     };
@@ -310,7 +321,15 @@ mod tests {
     #[test]
     fn the_futures_of_a_request_stay_small() {
         // They are allocated and moved for every request.
-        assert!(size_of_future(answer) <= 4_096, "{}", size_of_future(answer));
-        assert!(size_of_dispatch(dispatch) <= 3_072, "{}", size_of_dispatch(dispatch));
+        assert!(
+            size_of_future(answer) <= 4_096,
+            "{}",
+            size_of_future(answer)
+        );
+        assert!(
+            size_of_dispatch(dispatch) <= 3_072,
+            "{}",
+            size_of_dispatch(dispatch)
+        );
     }
 }

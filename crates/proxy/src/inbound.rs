@@ -337,7 +337,9 @@ mod tests {
             let error = inflate(
                 Bytes::from_static(b"\xff\xfe\xfdnonsense"),
                 &[encoding],
-                100, |_| true);
+                100,
+                |_| true,
+            );
             assert_eq!(
                 error.expect_err("damage").code(),
                 Code::BadRequest,

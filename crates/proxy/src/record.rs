@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use http::Method;
 use lw_core::{Fault, RequestId, UnixMicros, VirtualKeyId};
 use lw_store::trace::{BodyForm, Captured, TraceRecord, TraceStore};
 use lw_wire::capture;
@@ -37,8 +38,9 @@ pub struct Access {
     /// When it arrived.
     #[serde(skip)]
     pub at: UnixMicros,
-    /// `GET`, `POST`.
-    pub method: &'static str,
+    /// The method as sent.
+    #[serde(serialize_with = "method")]
+    pub method: Method,
     /// The route pattern, or `unmatched`.
     pub route: &'static str,
     /// The status that the caller saw; 499 when the caller left before one.
@@ -66,6 +68,12 @@ pub struct Access {
     /// The key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vk_id: Option<VirtualKeyId>,
+    /// The caller's own `X-Request-Id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_request_id: Option<String>,
+    /// Candidates tried or skipped before the one that answered, when one was dialled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback_count: Option<u16>,
     /// Microseconds that the provider took, summed over attempts.
     #[serde(skip)]
     pub provider_us: Option<u64>,
@@ -75,6 +83,10 @@ pub struct Access {
     /// Whether a stream ended without usage.
     #[serde(skip)]
     pub usage_missing: bool,
+}
+
+fn method<S: serde::Serializer>(method: &Method, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(method.as_str())
 }
 
 /// What a data thread hands over at the end of a request.

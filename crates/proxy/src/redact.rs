@@ -24,12 +24,16 @@ impl Secrets {
             .filter(|secret| secret.len() >= SHORTEST)
         {
             let quoted = serde_json::Value::from(secret).to_string();
-            let escaped = quoted.trim_matches('"').to_owned();
+            let inside = quoted
+                .strip_prefix('"')
+                .and_then(|rest| rest.strip_suffix('"'));
+            let escaped = inside.unwrap_or_default().to_owned();
             spellings.push(escaped.replace('/', "\\/"));
             spellings.push(escaped);
             spellings.push(secret.to_owned());
         }
         spellings.sort_by_key(|spelling| std::cmp::Reverse(spelling.len()));
+        spellings.retain(|spelling| !spelling.is_empty());
         spellings.dedup();
         Self(spellings.into_iter().map(Secret::new).collect())
     }

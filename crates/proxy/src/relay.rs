@@ -30,6 +30,9 @@ pub(crate) struct Relay {
     /// Held bytes, counted against the process.
     permit: Option<BytePermit>,
     clock: IdleClock,
+    /// Pieces of an event that may be about a failure and has not come whole: what it says may hold our
+    /// secrets, so it leaves in one piece or not at all.
+    withheld: Vec<Bytes>,
     /// The provider had nothing to give when it was last asked.
     waiting: bool,
     /// The length that the provider told, when it did.
@@ -114,6 +117,7 @@ impl Relay {
                 total,
                 sleep: None,
             },
+            withheld: Vec::new(),
             waiting: false,
             declared,
             state: State::Passing,
@@ -148,12 +152,17 @@ impl Relay {
                 State::Passing => self.state = State::Passing,
             }
             if let Some(piece) = self.early.pop_front() {
-                return Poll::Ready(Some(Ok(Frame::data(self.pass(piece)))));
+                if let Some(piece) = self.pass(piece) {
+                    return Poll::Ready(Some(Ok(Frame::data(piece))));
+                }
+                continue;
             }
             match Pin::new(&mut self.upstream).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    if let Ok(piece) = frame.into_data() {
-                        return Poll::Ready(Some(Ok(Frame::data(self.pass(piece)))));
+                    if let Ok(piece) = frame.into_data()
+                        && let Some(piece) = self.pass(piece)
+                    {
+                        return Poll::Ready(Some(Ok(Frame::data(piece))));
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
@@ -169,8 +178,8 @@ impl Relay {
         }
     }
 
-    /// One piece on its way out.
-    fn pass(&mut self, piece: Bytes) -> Bytes {
+    /// One piece on its way out; `None` while it is held back.
+    fn pass(&mut self, piece: Bytes) -> Option<Bytes> {
         self.waiting = false;
         if self.call.first_byte_us.is_none() {
             self.call.first_byte_us = Some(micros(self.call.start));
@@ -190,16 +199,31 @@ impl Relay {
         }
         let whole = self.declared == Some(self.call.bytes_out) || self.upstream.is_end_stream();
         let last = self.early.is_empty() && whole && !self.tap.is_stream();
-        // What the provider says about a failure may hold our secrets. Nothing else is looked at.
         let fails = !failed && self.tap.observed().stream_error.is_some();
-        let piece = match self.call.lane() {
-            Some(lane) if fails => lane.secrets.take_out(piece),
-            _ => piece,
+        let piece = if self.tap.may_be_failing() {
+            self.withheld.push(piece);
+            None
+        } else {
+            Some(self.released(piece, fails))
         };
         if last || self.tap.observed().complete {
             self.settle();
         }
         piece
+    }
+
+    /// `piece` behind what was held back before it, without our secrets when it is about a failure.
+    fn released(&mut self, piece: Bytes, fails: bool) -> Bytes {
+        let piece = if self.withheld.is_empty() {
+            piece
+        } else {
+            self.withheld.push(piece);
+            std::mem::take(&mut self.withheld).concat().into()
+        };
+        match self.call.lane() {
+            Some(lane) if fails => lane.secrets.take_out(piece),
+            _ => piece,
+        }
     }
 
     /// The answer is complete as far as money goes: the bytes in hand are the last that matter.
@@ -219,7 +243,12 @@ impl Relay {
         let unread = !self.tap.saw_everything();
         if !self.tap.is_stream() || observed.complete || observed.stream_error.is_some() || unread {
             self.settle();
-            self.state = State::Over;
+            let rest = self.released(Bytes::new(), true);
+            self.state = if rest.is_empty() {
+                State::Over
+            } else {
+                State::Closing(rest)
+            };
             return;
         }
         let finished = observed.usage.is_some() || !observed.finish_reasons.is_empty();
@@ -231,7 +260,7 @@ impl Relay {
             } else {
                 "\n\ndata: [DONE]\n\n"
             };
-            self.state = State::Closing(Bytes::from_static(mark.as_bytes()));
+            self.state = State::Closing(self.released(Bytes::from_static(mark.as_bytes()), true));
             return;
         }
         self.broke("the stream ended early");
@@ -249,7 +278,8 @@ impl Relay {
             State::Over
         } else if self.tap.is_stream() {
             let open = if &self.tail == b"\n\n" { "" } else { "\n\n" };
-            State::Closing(format!("{open}{}", failure_frame(self.tap.form(), chunk, why)).into())
+            let frame = format!("{open}{}", failure_frame(self.tap.form(), chunk, why));
+            State::Closing(self.released(frame.into(), true))
         } else {
             State::Broken
         };

@@ -6,6 +6,7 @@
 use std::sync::{Arc, LazyLock};
 
 use aho_corasick::AhoCorasick;
+use aho_corasick::packed::Searcher;
 use http::HeaderMap;
 use lw_core::{Code, Error, NanoUsd, SpanId};
 use lw_crypto::digest;
@@ -212,36 +213,44 @@ fn fund(
     }
 }
 
+/// What stands in bodies whose tokens their bytes cannot bound.
+const SIGN_TEXTS: [&str; 20] = [
+    "image_url",
+    "input_image",
+    "\"image\"",
+    "file_id",
+    "file_url",
+    "input_file",
+    "\"file\"",
+    "\"document\"",
+    "input_audio",
+    "\"url\"",
+    "_search",
+    "\"mcp\"",
+    "mcp_servers",
+    "code_interpreter",
+    "code_execution",
+    "computer",
+    "web_fetch",
+    "\\u005",
+    "\\u006",
+    "\\u007",
+];
+
 /// Whether the body refers to content that its bytes do not hold (files, images, audio, documents by
 /// address, tools that the provider runs and feeds back), so that they cannot bound its tokens. Too many
 /// yeses only make the hold larger. Escaped letters could hide a name: they count as a yes.
 fn is_uncountable(body: &[u8]) -> bool {
-    static SIGNS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
-        AhoCorasick::new([
-            "image_url",
-            "input_image",
-            "\"image\"",
-            "file_id",
-            "file_url",
-            "input_file",
-            "\"file\"",
-            "\"document\"",
-            "input_audio",
-            "\"url\"",
-            "_search",
-            "\"mcp\"",
-            "mcp_servers",
-            "code_interpreter",
-            "code_execution",
-            "computer",
-            "web_fetch",
-            "\\u005",
-            "\\u006",
-            "\\u007",
-        ])
-        .ok()
-    });
-    SIGNS.as_ref().is_none_or(|signs| signs.is_match(body))
+    // One pass of SIMD over the body; `None` on a machine without it.
+    static SIGNS: LazyLock<Option<Searcher>> = LazyLock::new(|| Searcher::new(SIGN_TEXTS));
+    static SLOW: LazyLock<Option<AhoCorasick>> =
+        LazyLock::new(|| AhoCorasick::new(SIGN_TEXTS).ok());
+    match (&*SIGNS, &*SLOW) {
+        // Short bodies are below what the SIMD search takes; it falls back by itself.
+        (Some(signs), _) => signs.find(body).is_some(),
+        (None, Some(slow)) => slow.is_match(body),
+        (None, None) => true,
+    }
 }
 
 #[cfg(test)]

@@ -30,6 +30,12 @@ impl Events {
         self.skipped
     }
 
+    /// What has come of the event whose end has not: its complete data lines and its open line.
+    #[must_use]
+    pub fn open(&self) -> [&[u8]; 2] {
+        [&self.data, &self.partial]
+    }
+
     /// Takes the next bytes and calls `on_data` with the data of each event that ends in them.
     ///
     /// Event names are not passed on: every dialect that has them repeats the name inside the data.

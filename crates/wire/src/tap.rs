@@ -195,6 +195,12 @@ impl Tap {
         self.events.skipped() == 0
     }
 
+    /// Whether an event that has not come whole yet may be about a failure.
+    #[must_use]
+    pub fn may_be_failing(&self) -> bool {
+        self.is_stream() && self.events.open().into_iter().any(answer::mentions_error)
+    }
+
     /// The answer is over: reads what a JSON answer says. Idempotent.
     pub fn finish(&mut self) {
         if self.is_stream() {

@@ -15,6 +15,8 @@ mod support;
 #[cfg(test)]
 mod attribution;
 #[cfg(test)]
+mod bounds;
+#[cfg(test)]
 mod bytes;
 #[cfg(test)]
 mod edge;
@@ -28,5 +30,7 @@ mod freshness;
 mod http2;
 #[cfg(test)]
 mod operations;
+#[cfg(test)]
+mod tls;
 #[cfg(test)]
 mod walk;

@@ -131,6 +131,12 @@ static RESPONSE: Needle = Needle(LazyLock::new(|| memmem::Finder::new("\"respons
 static BLOCK: Needle = Needle(LazyLock::new(|| memmem::Finder::new("content_block_")));
 static PING: Needle = Needle(LazyLock::new(|| memmem::Finder::new("\"ping\"")));
 
+/// Whether the token stands there, as a key or as the type of an event. Inside a text its quotes would be
+/// escaped.
+pub(super) fn mentions_error(data: &[u8]) -> bool {
+    ERROR.is_in(data)
+}
+
 fn set(slot: &mut Option<String>, value: Text<'_>) {
     if let (None, Some(value)) = (slot.as_ref(), value.0.filter(|value| !value.is_empty())) {
         *slot = Some(value.into_owned());
