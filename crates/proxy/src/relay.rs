@@ -242,8 +242,8 @@ impl Relay {
         let observed = self.tap.observed();
         let unread = !self.tap.saw_everything();
         if !self.tap.is_stream() || observed.complete || observed.stream_error.is_some() || unread {
-            self.settle();
             let rest = self.released(Bytes::new(), true);
+            self.settle();
             self.state = if rest.is_empty() {
                 State::Over
             } else {
@@ -254,13 +254,14 @@ impl Relay {
         let finished = observed.usage.is_some() || !observed.finish_reasons.is_empty();
         if self.tap.form() == BodyForm::ChatStream && finished {
             // Some servers leave the end marker out; clients wait for it (data-plane 17.2).
-            self.settle();
             let mark = if &self.tail == b"\n\n" {
                 "data: [DONE]\n\n"
             } else {
                 "\n\ndata: [DONE]\n\n"
             };
-            self.state = State::Closing(self.released(Bytes::from_static(mark.as_bytes()), true));
+            let rest = self.released(Bytes::from_static(mark.as_bytes()), true);
+            self.settle();
+            self.state = State::Closing(rest);
             return;
         }
         self.broke("the stream ended early");
@@ -271,10 +272,8 @@ impl Relay {
     fn broke(&mut self, why: &str) {
         let over = self.tap.observed().complete;
         let chunk = self.tap.observed().events;
-        let _ = self
-            .call
-            .end(&Ending::BrokeOff(why.to_owned()), Some(&mut self.tap));
-        self.state = if over {
+        // Before the end: afterwards nobody knows whose secrets to take out.
+        let next = if over {
             State::Over
         } else if self.tap.is_stream() {
             let open = if &self.tail == b"\n\n" { "" } else { "\n\n" };
@@ -283,6 +282,10 @@ impl Relay {
         } else {
             State::Broken
         };
+        let _ = self
+            .call
+            .end(&Ending::BrokeOff(why.to_owned()), Some(&mut self.tap));
+        self.state = next;
     }
 }
 

@@ -82,7 +82,7 @@ pub(crate) fn run(args: &ServeArgs, mut variables: Variables) -> ExitCode {
         settings = effective.join(" "),
         "gateway_effective_config"
     );
-    match serve(&loaded.config, demo) {
+    match serve(&loaded.config, demo.as_ref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -91,7 +91,7 @@ pub(crate) fn run(args: &ServeArgs, mut variables: Variables) -> ExitCode {
     }
 }
 
-fn serve(config: &Config, demo: Option<Demo>) -> anyhow::Result<()> {
+fn serve(config: &Config, demo: Option<&Demo>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -102,11 +102,11 @@ fn serve(config: &Config, demo: Option<Demo>) -> anyhow::Result<()> {
             signal(SignalKind::interrupt())?,
         ))
     })?;
-    let allowed = demo.iter().map(Demo::provider_addr).collect();
+    let allowed = demo.iter().map(|demo| demo.provider_addr()).collect();
     let process = Process::start(config, allowed)?;
     greet(&process, config, demo.is_some());
     tracing::info!("lifecycle_started");
-    if let Some(demo) = &demo {
+    if let Some(demo) = demo {
         demo.introduce(process.listening())?;
     }
     runtime.block_on(async {

@@ -2,7 +2,6 @@
 
 mod faults;
 mod folding;
-mod measure;
 mod property;
 mod records;
 

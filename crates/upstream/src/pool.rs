@@ -40,6 +40,8 @@ const IDLE_PER_ORIGIN: usize = 256;
 const IDLE_FOR: Duration = Duration::from_secs(55);
 /// How long a connection that was just given back may take to be ready.
 const READY_WITHIN: Duration = Duration::from_millis(100);
+/// How long it is remembered what an origin chose.
+const KNOWN_FOR: Duration = Duration::from_secs(3_600);
 /// Stale connections that one request may meet before it opens its own.
 const STALE_AT_MOST: usize = 16;
 
@@ -175,8 +177,11 @@ struct Inner {
 struct Host {
     idle: Vec<Idle>,
     shared: Vec<Shared>,
-    /// The origin answered with HTTP/2: whoever needs another connection waits for the one being opened.
-    speaks_http2: bool,
+    /// Whether the origin chose HTTP/2, once that is known. Until then, and if so, whoever needs another
+    /// connection waits for the one being opened.
+    speaks_http2: Option<bool>,
+    /// When a connection was last opened; what is known outlives the connections for a while.
+    opened: Option<Instant>,
     opening: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -283,7 +288,7 @@ impl Pool {
                         reused: true,
                     });
                 }
-                Err(Failed::Unsent(back, _)) => request = back,
+                Err(Failed::Unsent(back, _)) => request = *back,
                 Err(Failed::Broken(error)) => return Err(UpstreamError::Broken(error)),
             }
         }
@@ -317,7 +322,10 @@ impl Pool {
                 let busy = shared.streams.load(Ordering::Relaxed) > 0;
                 !shared.sender.is_closed() && (busy || now.duration_since(shared.used) < IDLE_FOR)
             });
-            !host.idle.is_empty() || !host.shared.is_empty() || Arc::strong_count(&host.opening) > 1
+            let known = host
+                .opened
+                .is_some_and(|opened| now.duration_since(opened) < KNOWN_FOR);
+            known || !host.idle.is_empty() || !host.shared.is_empty()
         });
     }
 
@@ -376,8 +384,10 @@ impl Pool {
                     // Just given back: its task gets ready in a moment, or something is left unsent on it.
                     match timeout(READY_WITHIN, sender.ready()).await {
                         Ok(Ok(())) => {}
-                        Ok(Err(error)) => return Err(Failed::Unsent(request, Some(error))),
-                        Err(_) => return Err(Failed::Unsent(request, None)),
+                        Ok(Err(error)) => {
+                            return Err(Failed::Unsent(Box::new(request), Some(error)));
+                        }
+                        Err(_) => return Err(Failed::Unsent(Box::new(request), None)),
                     }
                 }
                 *reached = true;
@@ -398,7 +408,7 @@ impl Pool {
                 let count = StreamCount(streams);
                 endpoint.address(&mut request, path, true);
                 if let Err(error) = sender.ready().await {
-                    return Err(Failed::Unsent(request, Some(error)));
+                    return Err(Failed::Unsent(Box::new(request), Some(error)));
                 }
                 *reached = true;
                 let sent = sender.try_send_request(request).await;
@@ -417,32 +427,51 @@ impl Pool {
         let opening = {
             let mut hosts = self.0.hosts.lock();
             let host = hosts.entry(endpoint.origin().into()).or_default();
-            host.speaks_http2.then(|| host.opening.clone())
+            host.opened = Some(Instant::now());
+            let wait = endpoint.is_https() && host.speaks_http2 != Some(false);
+            wait.then(|| host.opening.clone())
         };
-        // With HTTP/2 one new connection serves many waiting requests: the first one opens it.
-        let _turn = match &opening {
-            Some(opening) => Some(opening.lock().await),
-            None => None,
-        };
-        if opening.is_some()
-            && let Some(connection) = self.check_out(endpoint)
-        {
-            return Ok(connection);
+        // With HTTP/2 one new connection serves many waiting requests: the first one opens it. Whoever
+        // waited for as long as opening may take goes on alone.
+        let mut turn = None;
+        if let Some(opening) = &opening {
+            turn = timeout(timeouts.connect + timeouts.tls, opening.lock())
+                .await
+                .ok();
+            if let Some(connection) = self.check_out(endpoint) {
+                return Ok(connection);
+            }
+            let hosts = self.0.hosts.lock();
+            if hosts
+                .get(endpoint.origin())
+                .is_some_and(|host| host.speaks_http2 == Some(false))
+            {
+                turn = None;
+            }
         }
         let tcp = self.connect(endpoint, timeouts).await?;
         if !endpoint.is_https() {
             return handshake_http1(endpoint, MaybeTls::Plain { io: tcp }).await;
         }
         let io = self.secure(endpoint, tcp, timeouts).await?;
-        if io.get_ref().1.alpn_protocol() != Some(b"h2") {
-            return handshake_http1(endpoint, MaybeTls::Tls { io: Box::new(io) }).await;
+        let http2 = io.get_ref().1.alpn_protocol() == Some(b"h2");
+        let io = MaybeTls::Tls { io: Box::new(io) };
+        if !http2 {
+            self.note(endpoint, None);
+            return handshake_http1(endpoint, io).await;
         }
-        let shared = handshake_http2(endpoint, MaybeTls::Tls { io: Box::new(io) }).await?;
+        let shared = handshake_http2(endpoint, io).await?;
+        self.note(endpoint, Some(shared.clone()));
+        drop(turn);
+        Ok(Connection::Many(shared))
+    }
+
+    /// Notes what an origin chose, and the connection that others may share.
+    fn note(&self, endpoint: &Endpoint, shared: Option<Shared>) {
         let mut hosts = self.0.hosts.lock();
         let host = hosts.entry(endpoint.origin().into()).or_default();
-        host.speaks_http2 = true;
-        host.shared.push(shared.clone());
-        Ok(Connection::Many(shared))
+        host.speaks_http2 = Some(shared.is_some());
+        host.shared.extend(shared);
     }
 
     async fn connect(
@@ -519,7 +548,7 @@ impl Pool {
 /// A request that did not get an answer.
 enum Failed {
     /// Nothing of it was written: it can be sent elsewhere.
-    Unsent(Request<RequestBody>, Option<hyper::Error>),
+    Unsent(Box<Request<RequestBody>>, Option<hyper::Error>),
     /// It may have arrived.
     Broken(hyper::Error),
 }
@@ -532,7 +561,7 @@ impl Failed {
         match error.take_message() {
             Some(request) => {
                 *reached = false;
-                Self::Unsent(request, Some(error.into_error()))
+                Self::Unsent(Box::new(request), Some(error.into_error()))
             }
             None => Self::Broken(error.into_error()),
         }

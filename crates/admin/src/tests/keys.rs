@@ -464,11 +464,16 @@ async fn spend_is_summed_over_the_window() {
     let minted = mint(&plane, json!({})).await;
     let key = lw_core::VirtualKeyId::parse(minted["virtual_key"]["id"].as_str().expect("an id"))
         .expect("one");
+    // The id of a request begins with the milliseconds of its arrival.
+    let arrival = NOW.plus_micros(-1_000_000);
+    let mut bytes = [9; 15];
+    bytes[..6].copy_from_slice(&arrival.millis().to_be_bytes()[2..]);
+    let request_id = lw_core::RequestId::from_bytes(bytes);
     let entry = Entry {
-        request_id: lw_core::RequestId::from_bytes([9; 15]),
+        request_id,
         attempt: 0,
         kind: EntryKind::Settle,
-        at: NOW.plus_micros(-1_000_000),
+        at: arrival,
         amount: lw_core::NanoUsd(656_850),
         certainty: Certainty::Exact,
         priced: true,
@@ -493,6 +498,6 @@ async fn spend_is_summed_over_the_window() {
     let got = plane.get(&format!("{path}?from=5&to=5")).await;
     assert_eq!(got.code(), (400, "validation_error".into()));
 
-    let request = "/api/gateway/v1/requests/req_090909090909090909090909090909";
-    insta::assert_json_snapshot!("request_of_the_ledger", plane.get(request).await.fine(200));
+    let request = format!("/api/gateway/v1/requests/{request_id}");
+    insta::assert_json_snapshot!("request_of_the_ledger", plane.get(&request).await.fine(200));
 }

@@ -572,34 +572,3 @@ proptest! {
         prop_assert!(estimate >= NanoUsd::ZERO && estimate <= NanoUsd(hold));
     }
 }
-
-/// How long the bundled catalogue takes to parse; `--ignored --nocapture` in a release build.
-#[test]
-#[ignore = "a measurement"]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "measures real time, and engine has no runtime"
-)]
-fn parse_time() {
-    let _warm = catalogue();
-    for _ in 0..5 {
-        let start = std::time::Instant::now();
-        let catalogue = catalogue();
-        println!("{} rows in {:?}", catalogue.len(), start.elapsed());
-    }
-    let catalogue = catalogue();
-    for (kind, model) in [
-        ("openai", "gpt-4o"),
-        (
-            "bedrock",
-            "bedrock/us.anthropic.claude-sonnet-4-5-20310929-v1:0",
-        ),
-        ("custom", "gpt-4o"),
-    ] {
-        let start = std::time::Instant::now();
-        for _ in 0..100_000 {
-            std::hint::black_box(catalogue.lookup(kind, std::hint::black_box(model)));
-        }
-        println!("{kind} {model}: {:?} a lookup", start.elapsed() / 100_000);
-    }
-}

@@ -170,7 +170,7 @@ fn every_request_is_one_line_of_the_log() {
     let stranger = gateway.call(&Ask::post(CHAT, "nobody-canary", chat("hi")));
     gateway.stop();
     let log = gateway.stdout();
-    let lines: Vec<Value> = log.lines().map(|line| parsed(line)).collect();
+    let lines: Vec<Value> = log.lines().map(parsed).collect();
     let of = |id: &str| -> Vec<&Value> {
         let own = lines.iter().filter(|line| line["request_id"] == id);
         own.filter(|line| line["msg"] == "request_completed")

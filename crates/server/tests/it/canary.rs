@@ -9,18 +9,19 @@
 //!
 //! Start at [`no_secret_leaves_its_place`].
 
+mod walk;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use data_encoding::{BASE64, BASE64URL, HEXLOWER, HEXUPPER};
-use lw_core::{Clock as _, Entropy as _, SystemClock, SystemEntropy};
-use lw_mock::{Directive, MockProvider, Script};
-use serde_json::{Value, json};
+use lw_core::{Entropy as _, SystemEntropy};
+use serde_json::json;
 
-use super::support::{Ask, Conn, Gateway, chat, directive, eventually, messages, once, provider};
+use self::walk::{Secrets, Walk};
+use super::support::{Ask, Gateway, messages, provider};
 
 /// The organization.
 const ORG: &str = "aviary";

@@ -1,7 +1,7 @@
 //! A provider that fails in each way that providers fail, and callers that leave: what each side sees,
 //! and that the bill has exactly one outcome, which is right.
 
-use lw_core::NanoUsd;
+use lw_core::{NanoUsd, Usage};
 use lw_mock::{MockConfig, MockProvider};
 use lw_store::ledger::{Certainty, EntryKind};
 use serde_json::{Value, json};
@@ -58,9 +58,9 @@ fn estimated(book: &Book, request_id: &str, kind: &str, truth: &lw_mock::Truth) 
         (EntryKind::Settle, Certainty::Estimated),
         "{entry:?}"
     );
-    let delivered = lw_core::Usage {
+    let delivered = Usage {
         output: truth.delivered_tokens,
-        ..lw_core::Usage::default()
+        ..Usage::default()
     };
     let least = price(kind, &truth.model, &delivered);
     let hold = book.hold(request_id);
@@ -291,6 +291,9 @@ fn a_stream_that_breaks_ends_with_one_frame_in_the_callers_dialect() {
                 "what came before: {at}"
             );
             estimated(&book, &answer.request_id(), kind, &truth);
+            let entry = book.ended(&answer.request_id());
+            let why = entry.detail.error_type.as_deref();
+            assert_eq!(why, Some("upstream_mid_stream_failure"), "{at}");
             let trace = book.trace(&answer.request_id());
             assert!(trace.error && trace.facts.cost_estimated, "{trace:?}");
         }
@@ -693,4 +696,85 @@ fn slow_readers_get_every_byte() {
     gateway
         .book()
         .charged_exactly(&stream.request_id(), "openai", &truth);
+}
+
+#[test]
+fn the_last_usage_that_says_something_counts() {
+    let (gateway, mock, key) = Gateway::with_provider();
+    let book = gateway.book();
+    let chunk = |usage: &str| format!("data: {{\"choices\":[],\"usage\":{usage}}}\n\n");
+    let (first, second) = (
+        r#"{"prompt_tokens":3,"completion_tokens":1}"#,
+        r#"{"prompt_tokens":3,"completion_tokens":4}"#,
+    );
+    for later in ["null", "{}", r#"{"prompt_tokens":null}"#] {
+        let raw = [
+            chunk(first),
+            chunk(second),
+            chunk(later),
+            "data: [DONE]\n\n".to_owned(),
+        ];
+        once(&mock, &json!({"body_raw": raw.concat()}));
+        let answer = gateway.call(&Ask::post(CHAT, &key.secret, chat_stream("hi")));
+        let entry = book.ended(&answer.request_id());
+        let counted = (entry.usage.input, entry.usage.output, entry.certainty);
+        assert_eq!(counted, (3, 4, Certainty::Exact), "{later}");
+    }
+    // Anthropic's numbers grow from event to event.
+    let raw = concat!(
+        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"usage\":",
+        "{\"input_tokens\":10,\"cache_read_input_tokens\":5,\"output_tokens\":1}}}\n\n",
+        "event: message_delta\ndata: {\"type\":\"message_delta\",\"usage\":{\"output_tokens\":5}}\n\n",
+        "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},",
+        "\"usage\":{\"output_tokens\":9}}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+    );
+    once(&mock, &json!({"body_raw": raw}));
+    let answer = gateway.call(&Ask::post(
+        "/v1/messages",
+        &key.secret,
+        messages("hi", true),
+    ));
+    assert_eq!(answer.text(), raw);
+    let entry = book.ended(&answer.request_id());
+    let Usage {
+        input,
+        cache_read,
+        output,
+        ..
+    } = entry.usage;
+    assert_eq!(
+        (input, cache_read, output, entry.certainty),
+        (10, 5, 9, Certainty::Exact)
+    );
+}
+
+#[test]
+fn another_service_tier_has_another_price() {
+    let (gateway, mock, key) = Gateway::with_provider();
+    let book = gateway.book();
+    let counted = Usage {
+        input: 1_000,
+        output: 500,
+        ..Usage::default()
+    };
+    let mut amounts = Vec::new();
+    for tier in ["default", "flex", "priority"] {
+        let raw = json!({
+            "id": "c", "service_tier": tier,
+            "usage": {"prompt_tokens": 1_000, "completion_tokens": 500},
+        });
+        once(&mock, &json!({"body_raw": raw.to_string()}));
+        let mut body = chat("hi");
+        body["model"] = json!("gpt-5-mini");
+        body["service_tier"] = json!(tier);
+        let answer = gateway.call(&Ask::post(CHAT, &key.secret, &body));
+        let entry = book.ended(&answer.request_id());
+        assert_eq!((entry.usage, entry.certainty), (counted, Certainty::Exact));
+        amounts.push(entry.amount);
+    }
+    let [usual, flex, priority] = amounts[..] else {
+        panic!("three")
+    };
+    assert_eq!(usual, price("openai", "gpt-5-mini", &counted));
+    assert!(flex < usual && usual < priority, "{amounts:?}");
 }

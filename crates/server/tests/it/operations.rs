@@ -548,3 +548,45 @@ fn the_configuration_is_checked_without_a_start() {
         "{printed:?}"
     );
 }
+
+#[test]
+fn what_is_stored_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (gateway, _mock, key) = Gateway::with_provider();
+    let answer = gateway.call(&Ask::post(CHAT, &key.secret, chat("hi")));
+    gateway.book().trace(&answer.request_id());
+    let mut folders = vec![gateway.data()];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        let mode = std::fs::metadata(&folder)
+            .expect("a folder")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o700, "{}", folder.display());
+        for entry in std::fs::read_dir(&folder).expect("a folder") {
+            let entry = entry.expect("an entry");
+            // Files of the spool and of the databases come and go.
+            let Ok(data) = entry.metadata() else { continue };
+            if data.is_dir() {
+                folders.push(entry.path());
+                continue;
+            }
+            files += 1;
+            let path = entry.path();
+            assert_eq!(data.permissions().mode() & 0o077, 0, "{}", path.display());
+        }
+    }
+    assert!(files >= 6, "{files}");
+}
+
+#[test]
+fn a_spool_that_cannot_be_opened_refuses_the_start() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let path = file.path().join("spool").display().to_string();
+    let refused = Gateway::builder()
+        .env("LW_GATEWAY_SPEND_SPOOL_DIR", &path)
+        .try_start();
+    let Refused { status, stderr } = refused.err().expect("it must not start");
+    assert_eq!(status.code(), Some(1));
+    assert!(stderr.contains(&path), "{stderr}");
+}

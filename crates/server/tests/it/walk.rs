@@ -167,6 +167,7 @@ fn the_migration_guide_works_as_it_is_written() {
             let kind = answer.header("content-type").unwrap_or_default();
             assert!(kind.starts_with("text/event-stream"), "{at}: {kind}");
             assert_eq!(answer.header("cache-control"), Some("no-cache"), "{at}");
+            assert_eq!(answer.header("connection"), Some("keep-alive"), "{at}");
             assert_eq!(cache, None, "{at}");
         } else {
             assert_eq!(

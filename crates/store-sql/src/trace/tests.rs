@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::conformance::{self, at, body, project, query, record, request};
+use super::conformance::{self, at, body, query, record, request};
 use super::*;
 
 fn open(folder: &tempfile::TempDir) -> SqliteTraces {
@@ -149,53 +149,4 @@ fn lists_are_answered_from_an_index() {
             "{plan:?}"
         );
     }
-}
-
-/// `cargo test --profile quick -p lw-store-sql -- --ignored --nocapture microseconds_per_record`
-#[test]
-#[ignore = "a measurement"]
-fn microseconds_per_record() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let traces = open(&folder);
-    let on_cpu = || {
-        let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("reads");
-        stat.split(' ')
-            .next()
-            .and_then(|nanos| nanos.parse::<u64>().ok())
-            .expect("a number")
-    };
-    let text = "x".repeat(1_024);
-    let (batch, rounds) = (500, 60);
-    let mut spent = 0;
-    for round in 0..rounds {
-        let records: Vec<TraceRecord> = (0..batch)
-            .map(|n| TraceRecord {
-                input: Some(body(&text)),
-                output: Some(body(&text)),
-                project_id: project("01JD0000000000000000000000"),
-                ..numbered(round * batch + n)
-            })
-            .collect();
-        let before = on_cpu();
-        traces.append(&records).expect("appends");
-        spent += on_cpu() - before;
-    }
-    println!(
-        "{} ns of CPU per record with two bodies of 1 KiB",
-        spent / (batch * rounds)
-    );
-    let size = std::fs::metadata(folder.path().join("traces.db"))
-        .expect("a file")
-        .len();
-    println!("{size} bytes for {} records", batch * rounds);
-    let text = TraceQuery {
-        text: Some(String::from("needle")),
-        ..query(&["01JD0000000000000000000000"])
-    };
-    let before = on_cpu();
-    traces.search(&text).expect("searches");
-    println!(
-        "{} us for a text that is nowhere",
-        (on_cpu() - before) / 1_000
-    );
 }

@@ -370,6 +370,21 @@ impl Walk<'_> {
                 self.model(path, &key, &body);
             }
         }
+        // An error event that never ends: cut off after the secret, or only its empty line is missing.
+        for (path, body) in talk(true) {
+            let ours = if path == "/v1/messages" {
+                anthropic
+            } else {
+                openai
+            };
+            let start = format!(
+                "event: error\ndata: {{\"type\":\"error\",\"error\":{{\"type\":\"x\",\"message\":\"{ours} {header}"
+            );
+            for end in ["", "\"}}", "\"}}\n"] {
+                once(self.mock, &json!({"body_raw": format!("{start}{end}")}));
+                self.model(path, &key, &body);
+            }
+        }
         // A caller that leaves.
         let stall = directive(&json!({"stall_after_frames": 1}));
         self.mock.script(Script::once(stall));
