@@ -1,7 +1,7 @@
 //! Finished requests on their way out of the data threads: to the trace store, the metrics and the log.
 //!
 //! Each data thread puts what it finished into a bounded box of its own; one writer thread empties the
-//! boxes every [`TICK`], so a request pays for one push and no wake-up. Telemetry fails open: a box that
+//! boxes every few milliseconds, so a request pays for one push and no wake-up. Telemetry fails open: a box that
 //! is full drops the record and counts it. Money does not come this way (see the spool).
 
 use std::collections::HashMap;
@@ -19,8 +19,11 @@ use serde::Serialize;
 
 use crate::metrics::Metrics;
 
-/// How often the boxes are emptied.
-pub const TICK: Duration = Duration::from_millis(100);
+/// How often the boxes are emptied while requests come: often, so that what waits stays small and warm
+/// and the work does not come in bursts that requests have to wait for.
+const BUSY_TICK: Duration = Duration::from_millis(20);
+/// How often they are looked at while nothing comes.
+const IDLE_TICK: Duration = Duration::from_millis(100);
 /// Records that one data thread may have waiting.
 const BOX_RECORDS: usize = 16_384;
 /// The most bytes of one side of a body that the trace keeps (observability 7).
@@ -232,13 +235,14 @@ impl Writer {
                 let batch = std::mem::take(&mut *outbox.waiting.lock());
                 self.take(batch, &mut backlog, &mut noted);
             }
+            let tick = if backlog.traces.is_empty() { IDLE_TICK } else { BUSY_TICK };
             self.store(&mut backlog, stopping);
             if stopping && self.records.depth() == 0 {
                 return;
             }
             let mut guard = self.records.wake.0.lock();
             if !self.records.stopping.load(Ordering::SeqCst) {
-                self.records.wake.1.wait_for(&mut guard, TICK);
+                self.records.wake.1.wait_for(&mut guard, tick);
             }
         }
     }
