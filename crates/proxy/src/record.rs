@@ -235,7 +235,11 @@ impl Writer {
                 let batch = std::mem::take(&mut *outbox.waiting.lock());
                 self.take(batch, &mut backlog, &mut noted);
             }
-            let tick = if backlog.traces.is_empty() { IDLE_TICK } else { BUSY_TICK };
+            let tick = if backlog.traces.is_empty() {
+                IDLE_TICK
+            } else {
+                BUSY_TICK
+            };
             self.store(&mut backlog, stopping);
             if stopping && self.records.depth() == 0 {
                 return;
