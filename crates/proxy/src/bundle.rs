@@ -58,6 +58,8 @@ pub struct Bundle {
     pub labels: Vec<String>,
     /// What is captured.
     pub capture: Capture,
+    /// `max_tokens` is renamed where OpenAI refuses it (providers 4).
+    pub renames_max_tokens: bool,
 }
 
 /// The dialect family of a provider.
@@ -165,6 +167,7 @@ struct KeyConfig {
     providers_allowed: Option<Vec<String>>,
     model_aliases: HashMap<String, String>,
     capture_payload: Option<String>,
+    openai_compat_translate: Option<bool>,
     metadata: KeyMetadata,
 }
 
@@ -245,6 +248,7 @@ pub fn compile(record: KeyRecord, sealer: &Sealer) -> Result<Bundle, CompileErro
         lanes,
         labels: config.metadata.tags,
         capture,
+        renames_max_tokens: config.openai_compat_translate.unwrap_or(false),
     })
 }
 

@@ -66,6 +66,8 @@ pub(crate) struct Dispatch {
     pub(crate) reached: bool,
     /// The outcome label of data-plane 13.2.
     pub(crate) outcome: &'static str,
+    /// `max_tokens` left under its newer name.
+    pub(crate) renamed_max_tokens: bool,
 }
 
 /// How a request ended.
@@ -182,6 +184,10 @@ impl Call {
     pub(crate) fn stamp(&self) -> Stamp {
         let dispatched = self.lane().zip(self.dispatch.as_ref());
         Stamp {
+            renamed_max_tokens: self
+                .dispatch
+                .as_ref()
+                .is_some_and(|dispatch| dispatch.renamed_max_tokens),
             request_id: self.request_id,
             trace_id: self.trace_id,
             span_id: self.span_id,
@@ -614,6 +620,7 @@ pub(crate) struct Stamp {
     span_id: SpanId,
     client_request_id: Option<HeaderValue>,
     version: HeaderValue,
+    renamed_max_tokens: bool,
     /// The provider's type and the model, on a dispatched answer.
     dispatched: Option<(&'static str, Option<HeaderValue>)>,
 }
@@ -667,6 +674,10 @@ impl Stamp {
         }
         answer.insert(headers::FALLBACK_COUNT, HeaderValue::from_static("0"));
         answer.insert(headers::CACHE_MODE, HeaderValue::from_static("respect"));
+        if self.renamed_max_tokens {
+            let renamed = HeaderValue::from_static("max_tokens->max_completion_tokens");
+            answer.insert(headers::COMPAT, renamed);
+        }
     }
 }
 

@@ -35,6 +35,7 @@ names! {
     FALLBACK_COUNT = "x-langwatch-fallback-count";
     CACHE = "x-langwatch-cache";
     CACHE_MODE = "x-langwatch-cache-mode";
+    COMPAT = "x-langwatch-compat";
     HANDLED_ERROR = "x-langwatch-handled-error";
     HEARTBEAT_ACTIVE = "x-langwatch-heartbeat-active";
     MODELS_INCOMPLETE = "x-langwatch-models-discovery-incomplete";

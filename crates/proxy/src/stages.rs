@@ -135,7 +135,14 @@ pub(crate) fn plan(call: &mut Call, bundle: &Bundle, surface: Surface) -> Result
     let edits = NativeEdits {
         model: (model != sent).then_some(model),
         include_usage: surface == Surface::Chat && lane.kind != LaneKind::Anthropic,
+        rename_max_tokens: bundle.renames_max_tokens
+            && surface == Surface::Chat
+            && lane.kind == LaneKind::OpenAi
+            && ["gpt-5", "o1", "o3", "o4"]
+                .iter()
+                .any(|family| model.starts_with(family)),
     };
+    let renamed = edits.rename_max_tokens && envelope.legacy_max_tokens.is_some();
     let pieces = native(&body, &envelope, edits).apply(&body);
     call.funding = Some(fund(
         &call.worker.gateway,
@@ -153,6 +160,7 @@ pub(crate) fn plan(call: &mut Call, bundle: &Bundle, surface: Surface) -> Result
         status: None,
         reached: false,
         outcome: "network",
+        renamed_max_tokens: renamed,
     });
     Ok(Target {
         lane: index,

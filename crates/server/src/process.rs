@@ -394,7 +394,9 @@ async fn serve_control(
     let graceful = async move {
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
-    let serving = axum::serve(listener, lw_admin::router(admin)).with_graceful_shutdown(graceful);
+    // With the caller's address, which audit rows keep.
+    let router = lw_admin::router(admin).into_make_service_with_connect_info::<SocketAddr>();
+    let serving = axum::serve(listener, router).with_graceful_shutdown(graceful);
     tokio::select! {
         served = serving => {
             if let Err(error) = served {

@@ -76,8 +76,12 @@ pub struct Envelope<'a> {
     pub user: Option<Cow<'a, str>>,
     /// The caller's cap on output tokens, under any of its three names (the largest when several).
     pub max_output: Option<u64>,
+    /// Where the key `max_tokens` stands, quotes included, when `max_completion_tokens` is not there.
+    pub legacy_max_tokens: Option<Range<usize>>,
     /// `n`: how many answers are asked for, at least 1.
     pub choices: u64,
+    /// `max_completion_tokens` is there.
+    renamed: bool,
     /// Where `stream_options` stands and what it says.
     pub stream_options: StreamOptions,
     /// Where `drop_tuning_params` stands: from the start of the key to the end of the value.
@@ -171,6 +175,9 @@ impl<'a> Visitor<'a> for TopLevel<'a, '_> {
                 self.fault.get_or_insert(fault);
             }
         }
+        if envelope.renamed {
+            envelope.legacy_max_tokens = None;
+        }
         Ok(envelope)
     }
 }
@@ -223,6 +230,11 @@ impl<'a> Envelope<'a> {
             "user" => self.user = text_of(value),
             "n" => self.choices = text.parse().unwrap_or(1).max(1),
             "max_tokens" | "max_completion_tokens" | "max_output_tokens" => {
+                match key {
+                    "max_tokens" => self.legacy_max_tokens = Some(at(raw_key)),
+                    "max_completion_tokens" => self.renamed = true,
+                    _ => {}
+                }
                 self.max_output = self.max_output.max(text.parse().ok());
             }
             "stream_options" => self.stream_options = stream_options(value, at(value)),

@@ -86,6 +86,8 @@ pub struct NativeEdits<'a> {
     pub model: Option<&'a str>,
     /// Ask for usage on a chat stream when the caller left it open.
     pub include_usage: bool,
+    /// Rename `max_tokens` to `max_completion_tokens`, which newer OpenAI models insist on (providers 4).
+    pub rename_max_tokens: bool,
 }
 
 /// Works out the edits of data-plane 4.4 for `body`, which `envelope` was read from.
@@ -95,6 +97,12 @@ pub fn native(body: &[u8], envelope: &Envelope<'_>, wanted: NativeEdits<'_>) -> 
     if let (Some(model), Some((_, at))) = (wanted.model, &envelope.model) {
         let text = serde_json::Value::from(model).to_string();
         edits.replace(at.clone(), text);
+    }
+    if let (true, Some(at)) = (wanted.rename_max_tokens, &envelope.legacy_max_tokens) {
+        edits.replace(
+            at.clone(),
+            Bytes::from_static(br#""max_completion_tokens""#),
+        );
     }
     if let Some(at) = &envelope.drop_tuning_params {
         edits.replace(with_comma(body, at), Bytes::new());
@@ -176,7 +184,7 @@ mod tests {
     fn the_model_is_replaced_in_place() {
         let wanted = NativeEdits {
             model: Some("b\"x"),
-            include_usage: false,
+            ..NativeEdits::default()
         };
         assert_eq!(
             edited(r#"{"a":1.10, "model" : "a" }"#, wanted),
@@ -187,8 +195,8 @@ mod tests {
     #[test]
     fn usage_is_asked_for_only_where_the_caller_left_it_open() {
         let wanted = NativeEdits {
-            model: None,
             include_usage: true,
+            ..NativeEdits::default()
         };
         for (body, expected) in [
             (
@@ -214,6 +222,25 @@ mod tests {
             (r#"{"stream":false}"#, r#"{"stream":false}"#),
         ] {
             assert_eq!(edited(body, wanted), expected);
+        }
+    }
+
+    #[test]
+    fn max_tokens_is_renamed_only_when_asked_and_only_when_alone() {
+        let wanted = NativeEdits {
+            rename_max_tokens: true,
+            ..NativeEdits::default()
+        };
+        for (body, expected) in [
+            (r#"{"max_tokens" : 5}"#, r#"{"max_completion_tokens" : 5}"#),
+            (
+                r#"{"max_tokens":5,"max_completion_tokens":6}"#,
+                r#"{"max_tokens":5,"max_completion_tokens":6}"#,
+            ),
+            (r#"{"x":{"max_tokens":5}}"#, r#"{"x":{"max_tokens":5}}"#),
+        ] {
+            assert_eq!(edited(body, wanted), expected);
+            assert_eq!(edited(body, NativeEdits::default()), body);
         }
     }
 
@@ -251,7 +278,7 @@ mod tests {
                 tree["drop_tuning_params"] = json!(false);
             }
             let body = tree.to_string();
-            let after = edited(&body, NativeEdits { model: Some(&new), include_usage: true });
+            let after = edited(&body, NativeEdits { model: Some(&new), include_usage: true, ..NativeEdits::default() });
             let mut expected = tree;
             expected["model"] = json!(new);
             let options = &mut expected["stream_options"];

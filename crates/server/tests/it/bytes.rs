@@ -226,6 +226,35 @@ fn a_model_name_is_replaced_in_its_place_and_nothing_else_changes() {
 }
 
 #[test]
+fn max_tokens_gets_its_newer_name_only_for_keys_and_models_that_want_it() {
+    let (gateway, mock, plain) = Gateway::with_provider();
+    let willing = gateway.create_key_with(json!({"config": {"openaiCompatTranslate": true}}));
+    for (secret, model, renamed) in [
+        (&willing.secret, "gpt-5-mini", true),
+        (&willing.secret, "gpt-4o", false),
+        (&plain.secret, "gpt-5-mini", false),
+    ] {
+        let body = odd(model, &format!(r#""max_tokens" : 9,{CHAT}"#));
+        let answer = gateway.call(&Ask::post("/v1/chat/completions", secret, body.as_str()));
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        let (name, header) = if renamed {
+            (
+                "max_completion_tokens",
+                Some("max_tokens->max_completion_tokens"),
+            )
+        } else {
+            ("max_tokens", None)
+        };
+        assert_eq!(
+            seen_body(&mock),
+            body.replace("max_tokens", name),
+            "{model}"
+        );
+        assert_eq!(answer.header("x-langwatch-compat"), header, "{model}");
+    }
+}
+
+#[test]
 fn usage_is_asked_for_only_where_the_caller_left_it_open() {
     let (gateway, mock, key) = Gateway::with_provider();
     for (sent, forwarded) in [
