@@ -17,13 +17,14 @@ use lw_core::{
 use lw_engine::price::{ModelPrice, estimate_between};
 use lw_spool::{Admission, Attribution as Who, Outcome, SpoolError};
 use lw_store::ledger::Certainty;
-use lw_store::trace::{Attempt, Captured, Facts as TraceFacts, TraceRecord};
+use lw_store::trace::Captured;
 use lw_wire::tap::{Observed, Tap};
 use lw_wire::{Surface, capture};
 use tokio::time::Instant;
 
 use crate::attribution::{self, Attribution};
 use crate::bundle::{Bundle, Capture, Lane};
+use crate::ended::Ended;
 use crate::headers;
 use crate::inbound::Inbound;
 use crate::record::{Access, Finished};
@@ -484,120 +485,68 @@ impl Call {
             first_chunk_us: self.first_byte_us.filter(|_| stream),
             usage_missing: stream && tap.observed().usage.is_none(),
         };
-        let trace = self.trace(bill, end, dispatch, tap, duration_us);
-        let captured = trace.as_ref().map_or(0, captured_bytes);
+        let ended = self.ended(bill, end, dispatch, tap, duration_us);
+        let captured = ended.as_ref().map_or(0, |ended| ended.captured());
         let finished = Finished {
             access,
-            trace,
+            ended,
             captured,
         };
         self.worker.gateway.records.put(self.worker.index, finished);
     }
 
-    fn trace(
+    /// What the trace is made of; `None` for a request without a tenant and for probes.
+    fn ended(
         &mut self,
         bill: &Bill,
         end: EndFacts,
         dispatch: Option<Dispatch>,
         tap: &mut Tap,
         duration_us: u64,
-    ) -> Option<TraceRecord> {
+    ) -> Option<Box<Ended>> {
         let bundle = self.bundle.clone()?;
         let surface = self.surface?;
-        let inbound = self.inbound.take().unwrap_or_default();
-        let price = self
-            .funding
-            .as_ref()
-            .and_then(|funding| funding.price.as_ref());
         let error = end.error_type.is_some() && end.status != 499;
-        let cost = price.map(|_| bill.cost);
         if !error && is_probe(surface, bill, tap) {
             return None;
         }
-        let observed = tap.observed().clone();
-        let lane = dispatch
-            .as_ref()
-            .and_then(|dispatch| bundle.lanes.get(dispatch.lane));
-        let kind = lane.map(|lane| lane.kind.as_str().to_owned());
-        let attempts = dispatch.as_ref().zip(lane).map(|(dispatch, lane)| Attempt {
-            span_id: dispatch.span_id,
-            start_us: u64::try_from((dispatch.started - self.start).as_micros()).unwrap_or(0),
-            duration_us: micros(dispatch.started),
-            provider: lane.kind.as_str().to_owned(),
-            model_provider_id: lane.id.clone(),
-            model: dispatch.model.clone(),
-            outcome: dispatch.outcome.to_owned(),
-            status: dispatch.status,
-            server: lane
-                .endpoint
-                .as_ref()
-                .map_or_else(|_| String::new(), lw_upstream::Endpoint::server),
-        });
+        let inbound = self.inbound.take().unwrap_or_default();
         let (input, output, payload_capture) = capture_bodies(&bundle, surface, &inbound, tap);
-        // A provider may echo our secrets in what it says about a failure.
-        let output = match (output, lane) {
-            (Some(captured), Some(lane)) if end.error_type.is_some() => Some(Captured {
-                pieces: vec![lane.secrets.take_out(captured.pieces.concat().into())],
-                ..captured
-            }),
-            (output, _) => output,
-        };
-        let attribution = std::mem::take(&mut self.attribution);
-        let stream = tap.is_stream();
-        let facts = TraceFacts {
-            request_type: surface.request_type().to_owned(),
-            endpoint: self.route.to_owned(),
-            display_prefix: bundle.display_prefix.clone(),
-            provider: kind,
-            model_provider_id: lane.map(|lane| lane.id.clone()),
-            requested_model: inbound.model,
-            model: dispatch.map(|dispatch| dispatch.model),
-            model_source: inbound.source.map(|source| source.as_str().to_owned()),
-            streaming: inbound.stream,
-            parameters: inbound.parameters,
-            response_id: observed.response_id,
-            response_model: observed.model,
-            finish_reasons: observed.finish_reasons,
-            usage: bill.usage,
-            cost,
-            cost_estimated: bill.certainty == Certainty::Estimated,
-            status: end.word,
-            error_type: end.error_type,
-            error_message: end.message,
-            end_user_id: attribution.end_user.or(inbound.user),
-            conversation_id: attribution
-                .session
-                .or(inbound.session)
-                .or_else(|| attribution.thread_id.clone()),
-            thread_id: attribution.thread_id,
-            request_metadata: attribution.metadata,
-            trace_metadata: attribution.trace_metadata,
-            client_name: attribution.client.map(str::to_owned),
-            client_request_id: attribution.client_request_id,
-            labels: bundle.labels.clone(),
-            tracestate: attribution.tracestate,
-            first_byte_us: self.first_byte_us,
-            chunk_count: stream.then_some(observed.events),
-            grace_window: bundle.grace_until.is_some(),
-            payload_capture: payload_capture.to_owned(),
-            attempts: attempts.into_iter().collect(),
-        };
-        Some(TraceRecord {
+        let priced = self
+            .funding
+            .as_ref()
+            .is_some_and(|funding| funding.price.is_some());
+        Some(Box::new(Ended {
             request_id: self.request_id,
             trace_id: self.trace_id,
             span_id: self.span_id,
-            parent_span_id: self.parent,
-            organization_id: bundle.organization_id.clone(),
-            project_id: bundle.project_id.clone(),
-            virtual_key_id: bundle.key_id.clone(),
-            started_at: self.at,
+            parent: self.parent,
+            at: self.at,
             duration_us,
-            http_status: end.status,
+            dispatch_start_us: dispatch.as_ref().map_or(0, |dispatch| {
+                u64::try_from((dispatch.started - self.start).as_micros()).unwrap_or(0)
+            }),
+            dispatch_us: dispatch
+                .as_ref()
+                .map_or(0, |dispatch| micros(dispatch.started)),
+            dispatch,
+            surface,
+            route: self.route,
+            attribution: std::mem::take(&mut self.attribution),
+            inbound: inbound.without_body(),
+            observed: tap.take_texts(),
+            stream: tap.is_stream(),
+            usage: bill.usage,
+            cost: priced.then_some(bill.cost),
+            estimated: bill.certainty == Certainty::Estimated,
+            end,
             error,
-            facts,
+            first_byte_us: self.first_byte_us,
             input,
             output,
-        })
+            payload_capture,
+            bundle,
+        }))
     }
 }
 
@@ -689,12 +638,13 @@ struct Bill {
 }
 
 /// How the end looks to those who read about it.
-struct EndFacts {
-    status: u16,
+#[derive(Debug)]
+pub(crate) struct EndFacts {
+    pub(crate) status: u16,
     /// `langwatch.status`.
-    word: String,
-    error_type: Option<String>,
-    message: Option<String>,
+    pub(crate) word: String,
+    pub(crate) error_type: Option<String>,
+    pub(crate) message: Option<String>,
     internal: Option<String>,
     fault: Option<Fault>,
 }
@@ -789,7 +739,7 @@ fn capture_bodies(
 
 /// Copies a small body out of the buffer that it was read into. What waits for the trace store would
 /// otherwise pin that buffer, and every request would read into fresh, cold memory.
-fn compact(pieces: Vec<bytes::Bytes>) -> Vec<bytes::Bytes> {
+pub(crate) fn compact(pieces: Vec<bytes::Bytes>) -> Vec<bytes::Bytes> {
     const SMALL: usize = 32 * 1024;
     let length: usize = pieces.iter().map(bytes::Bytes::len).sum();
     if length > SMALL {
@@ -797,16 +747,6 @@ fn compact(pieces: Vec<bytes::Bytes>) -> Vec<bytes::Bytes> {
     } else {
         vec![pieces.concat().into()]
     }
-}
-
-fn captured_bytes(trace: &TraceRecord) -> usize {
-    let sides = [&trace.input, &trace.output];
-    sides
-        .into_iter()
-        .flatten()
-        .flat_map(|side| &side.pieces)
-        .map(bytes::Bytes::len)
-        .sum()
 }
 
 /// Microseconds since `start`.

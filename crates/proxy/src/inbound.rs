@@ -53,6 +53,15 @@ impl Inbound {
         }
     }
 
+    /// Lets the body and its share of the bytes in flight go; what it said stays.
+    pub(crate) fn without_body(self) -> Self {
+        Self {
+            body: Bytes::new(),
+            permit: None,
+            ..self
+        }
+    }
+
     /// Notes what the envelope says.
     pub(crate) fn note(&mut self, envelope: &Envelope<'_>) {
         self.model = envelope

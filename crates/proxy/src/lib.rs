@@ -12,6 +12,7 @@ mod call;
 mod connection;
 mod dispatch;
 mod edge;
+mod ended;
 pub mod headers;
 mod inbound;
 pub mod keys;

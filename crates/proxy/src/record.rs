@@ -17,6 +17,7 @@ use lw_wire::capture;
 use parking_lot::{Condvar, Mutex};
 use serde::Serialize;
 
+use crate::ended::Ended;
 use crate::metrics::Metrics;
 
 /// How often the boxes are emptied while requests come: often, so that what waits stays small and warm
@@ -98,7 +99,7 @@ pub struct Finished {
     /// For the log and the metrics.
     pub access: Access,
     /// For the trace store; `None` for a request without a tenant.
-    pub trace: Option<TraceRecord>,
+    pub(crate) ended: Option<Box<Ended>>,
     /// Bytes of captured bodies, counted against the process-wide cap.
     pub captured: usize,
 }
@@ -154,10 +155,8 @@ impl Records {
             self.captured
                 .fetch_sub(finished.captured, Ordering::Relaxed);
             finished.captured = 0;
-            if let Some(trace) = &mut finished.trace {
-                trace.input = None;
-                trace.output = None;
-                trace.facts.payload_capture = "dropped_at_capacity".into();
+            if let Some(ended) = &mut finished.ended {
+                ended.drop_bodies();
             }
         }
         let mut waiting = outbox.waiting.lock();
@@ -295,16 +294,17 @@ impl Writer {
         let mut used = Vec::new();
         for Finished {
             access,
-            trace,
+            ended,
             captured,
         } in batch
         {
             self.metrics.finished(&access);
             self.log(&access, &mut lines);
-            let Some(mut trace) = trace else {
+            let Some(ended) = ended else {
                 self.records.depth.fetch_sub(1, Ordering::Relaxed);
                 continue;
             };
+            let mut trace = ended.into_record();
             if trace.facts.provider.is_some() {
                 let last = noted
                     .get(&trace.virtual_key_id)

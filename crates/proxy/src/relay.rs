@@ -17,7 +17,7 @@ use lw_upstream::UpstreamBody;
 use lw_wire::tap::Tap;
 use tokio::time::{Instant, Sleep};
 
-use crate::call::{Call, Ending, micros};
+use crate::call::{Call, Ending, compact, micros};
 use crate::worker::BytePermit;
 
 /// An answer on its way.
@@ -92,7 +92,7 @@ impl IdleClock {
 
 impl Relay {
     pub(crate) fn new(
-        call: Box<Call>,
+        mut call: Box<Call>,
         upstream: UpstreamBody,
         early: Vec<Bytes>,
         tap: Tap,
@@ -101,6 +101,11 @@ impl Relay {
         let total = (!limits.total.is_zero()).then(|| call.start + limits.total);
         if tap.is_stream() {
             call.worker.gateway.metrics.streaming.inc();
+        }
+        if let Some(inbound) = &mut call.inbound {
+            // A stream may be open for minutes: its request must not pin the buffer that it came in.
+            let body = compact(vec![std::mem::take(&mut inbound.body)]);
+            inbound.body = body.into_iter().next().unwrap_or_default();
         }
         let permit = call.worker.gateway.bytes.take(0);
         let read: u64 = early.iter().map(|piece| piece.len() as u64).sum();

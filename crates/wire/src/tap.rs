@@ -142,6 +142,32 @@ impl Tap {
         &self.observed
     }
 
+    /// Gives up the texts that were seen. What decides how the answer is passed on stays.
+    #[must_use]
+    pub fn take_texts(&mut self) -> Observed {
+        let Observed {
+            response_id,
+            model,
+            service_tier,
+            finish_reasons,
+            ..
+        } = &mut self.observed;
+        let texts = (
+            response_id.take(),
+            model.take(),
+            service_tier.take(),
+            std::mem::take(finish_reasons),
+        );
+        let (response_id, model, service_tier, finish_reasons) = texts;
+        Observed {
+            response_id,
+            model,
+            service_tier,
+            finish_reasons,
+            ..self.observed.clone()
+        }
+    }
+
     /// Sees the next bytes. Afterwards [`Self::observed`] tells whether the stream called itself complete.
     pub fn push(&mut self, bytes: &Bytes) {
         self.total += bytes.len() as u64;

@@ -1,0 +1,162 @@
+//! What is left of a request when it is over, on its way to become a trace.
+//!
+//! A data thread hands it over as it is; the traces thread turns it into a record, so that a request does
+//! not wait for texts that nobody reads before it is answered.
+
+use std::sync::Arc;
+
+use lw_core::{NanoUsd, RequestId, SpanId, TraceId, UnixMicros, Usage};
+use lw_store::trace::{Attempt, Captured, Facts, TraceRecord};
+use lw_wire::Surface;
+use lw_wire::tap::Observed;
+
+use crate::attribution::Attribution;
+use crate::bundle::Bundle;
+use crate::call::{Dispatch, EndFacts};
+use crate::inbound::Inbound;
+
+/// A request that is over. See the module.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) request_id: RequestId,
+    pub(crate) trace_id: TraceId,
+    pub(crate) span_id: SpanId,
+    pub(crate) parent: Option<SpanId>,
+    pub(crate) at: UnixMicros,
+    pub(crate) duration_us: u64,
+    /// Microseconds from the start of the request to the call of the provider.
+    pub(crate) dispatch_start_us: u64,
+    /// Microseconds that call took.
+    pub(crate) dispatch_us: u64,
+    pub(crate) dispatch: Option<Dispatch>,
+    pub(crate) surface: Surface,
+    pub(crate) route: &'static str,
+    pub(crate) attribution: Attribution,
+    /// What the body said; the body itself is in `input`.
+    pub(crate) inbound: Inbound,
+    pub(crate) observed: Observed,
+    pub(crate) stream: bool,
+    pub(crate) usage: Option<Usage>,
+    /// `None` when the model has no price.
+    pub(crate) cost: Option<NanoUsd>,
+    pub(crate) estimated: bool,
+    pub(crate) end: EndFacts,
+    pub(crate) error: bool,
+    pub(crate) first_byte_us: Option<u64>,
+    pub(crate) input: Option<Captured>,
+    pub(crate) output: Option<Captured>,
+    pub(crate) payload_capture: &'static str,
+    pub(crate) bundle: Arc<Bundle>,
+}
+
+impl Ended {
+    /// Bytes of captured bodies.
+    pub(crate) fn captured(&self) -> usize {
+        let sides = [&self.input, &self.output];
+        sides
+            .into_iter()
+            .flatten()
+            .flat_map(|side| &side.pieces)
+            .map(bytes::Bytes::len)
+            .sum()
+    }
+
+    /// Lets the bodies go: the process holds as many as it may.
+    pub(crate) fn drop_bodies(&mut self) {
+        self.input = None;
+        self.output = None;
+        self.payload_capture = "dropped_at_capacity";
+    }
+
+    /// The record that the trace store keeps.
+    pub(crate) fn into_record(self) -> TraceRecord {
+        let Self {
+            bundle,
+            dispatch,
+            inbound,
+            attribution,
+            observed,
+            end,
+            ..
+        } = self;
+        let lane = dispatch
+            .as_ref()
+            .and_then(|dispatch| bundle.lanes.get(dispatch.lane));
+        let attempts = dispatch.as_ref().zip(lane).map(|(dispatch, lane)| Attempt {
+            span_id: dispatch.span_id,
+            start_us: self.dispatch_start_us,
+            duration_us: self.dispatch_us,
+            provider: lane.kind.as_str().to_owned(),
+            model_provider_id: lane.id.clone(),
+            model: dispatch.model.clone(),
+            outcome: dispatch.outcome.to_owned(),
+            status: dispatch.status,
+            server: lane
+                .endpoint
+                .as_ref()
+                .map_or_else(|_| String::new(), lw_upstream::Endpoint::server),
+        });
+        // A provider may echo our secrets in what it says about a failure.
+        let output = match (self.output, lane) {
+            (Some(captured), Some(lane)) if end.error_type.is_some() => Some(Captured {
+                pieces: vec![lane.secrets.take_out(captured.pieces.concat().into())],
+                ..captured
+            }),
+            (output, _) => output,
+        };
+        let facts = Facts {
+            request_type: self.surface.request_type().to_owned(),
+            endpoint: self.route.to_owned(),
+            display_prefix: bundle.display_prefix.clone(),
+            provider: lane.map(|lane| lane.kind.as_str().to_owned()),
+            model_provider_id: lane.map(|lane| lane.id.clone()),
+            requested_model: inbound.model,
+            model_source: inbound.source.map(|source| source.as_str().to_owned()),
+            streaming: inbound.stream,
+            parameters: inbound.parameters,
+            response_id: observed.response_id,
+            response_model: observed.model,
+            finish_reasons: observed.finish_reasons,
+            usage: self.usage,
+            cost: self.cost,
+            cost_estimated: self.estimated,
+            status: end.word,
+            error_type: end.error_type,
+            error_message: end.message,
+            end_user_id: attribution.end_user.or(inbound.user),
+            conversation_id: attribution
+                .session
+                .or(inbound.session)
+                .or_else(|| attribution.thread_id.clone()),
+            thread_id: attribution.thread_id,
+            request_metadata: attribution.metadata,
+            trace_metadata: attribution.trace_metadata,
+            client_name: attribution.client.map(str::to_owned),
+            client_request_id: attribution.client_request_id,
+            labels: bundle.labels.clone(),
+            tracestate: attribution.tracestate,
+            first_byte_us: self.first_byte_us,
+            chunk_count: self.stream.then_some(observed.events),
+            grace_window: bundle.grace_until.is_some(),
+            payload_capture: self.payload_capture.to_owned(),
+            attempts: attempts.into_iter().collect(),
+            model: dispatch.map(|dispatch| dispatch.model),
+        };
+        TraceRecord {
+            request_id: self.request_id,
+            trace_id: self.trace_id,
+            span_id: self.span_id,
+            parent_span_id: self.parent,
+            organization_id: bundle.organization_id.clone(),
+            project_id: bundle.project_id.clone(),
+            virtual_key_id: bundle.key_id.clone(),
+            started_at: self.at,
+            duration_us: self.duration_us,
+            http_status: end.status,
+            error: self.error,
+            facts,
+            input: self.input,
+            output,
+        }
+    }
+}
