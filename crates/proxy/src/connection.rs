@@ -6,15 +6,15 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// How long a caller may take for the head of a request.
@@ -38,8 +38,21 @@ pub(crate) struct ConnState {
     requests: AtomicUsize,
     /// Milliseconds since `epoch` at which a write began to wait for the caller; 0: none waits.
     stalled: AtomicU64,
-    /// Tells the connection's task to end it.
-    pub(crate) cut: Notify,
+    /// What the connection's task has to do besides serving.
+    order: AtomicU8,
+    /// Wakes that task when there is an order.
+    task: AtomicWaker,
+}
+
+/// What a connection's task is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Go on.
+    Serve,
+    /// Answer what has arrived and end.
+    Finish,
+    /// End at once.
+    Cut,
 }
 
 /// A request being answered. Dropping it means that its answer is over, or that nobody wants it.
@@ -66,6 +79,27 @@ impl ConnState {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.in_head.store(false, Ordering::Relaxed);
         Answering(self.clone())
+    }
+
+    /// The order that stands. Called by the connection's task each time it has nothing else to do; it is
+    /// woken when the order changes.
+    pub(crate) fn order(&self, cx: &Context<'_>) -> Order {
+        self.task.register(cx.waker());
+        match self.order.load(Ordering::Acquire) {
+            0 => Order::Serve,
+            1 => Order::Finish,
+            _ => Order::Cut,
+        }
+    }
+
+    fn tell(&self, order: Order) {
+        let number = match order {
+            Order::Serve => 0,
+            Order::Finish => 1,
+            Order::Cut => 2,
+        };
+        self.order.fetch_max(number, Ordering::AcqRel);
+        self.task.wake();
     }
 
     fn read(&self) {
@@ -123,11 +157,19 @@ impl Connections {
             http2: AtomicBool::new(false),
             requests: AtomicUsize::new(0),
             stalled: AtomicU64::new(0),
-            cut: Notify::new(),
+            order: AtomicU8::new(0),
+            task: AtomicWaker::new(),
         });
         state.since.store(state.now(), Ordering::Relaxed);
         self.open.lock().push(Arc::downgrade(&state));
         state
+    }
+
+    /// Lets every connection answer what has arrived and end.
+    pub(crate) fn finish(&self) {
+        for state in self.open.lock().iter().filter_map(Weak::upgrade) {
+            state.tell(Order::Finish);
+        }
     }
 
     /// Ends connections whose head or rest takes too long. Called every second.
@@ -137,7 +179,7 @@ impl Connections {
                 return false;
             };
             if state.is_overdue() {
-                state.cut.notify_one();
+                state.tell(Order::Cut);
             }
             true
         });

@@ -5,10 +5,12 @@
 //! a request is shared between threads but immutable values, the key cache and counters. Nothing else
 //! runs on these threads. Start at [`DataPlane::start`].
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -22,7 +24,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
-use crate::connection::{CallerIo, Connections};
+use crate::connection::{CallerIo, Connections, Order};
 use crate::edge::handle;
 use crate::worker::{Gateway, Worker};
 
@@ -152,13 +154,10 @@ async fn run(worker: Arc<Worker>, listener: StdListener, mut phase: watch::Recei
     // Every connection holds one end: when the last one is gone, the other end says so.
     let (alive, mut all_gone) = mpsc::channel::<()>(1);
     let mut sweep = tokio::time::interval(SWEEP);
-    let for_connections = phase.clone();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((tcp, _)) => {
-                    accept(&worker, &connections, tcp, for_connections.clone(), alive.clone());
-                },
+                Ok((tcp, _)) => accept(&worker, &connections, tcp, alive.clone()),
                 Err(error) => {
                     // Out of descriptors, most likely: a pause lets some come back.
                     tracing::warn!(%error, "accept failed");
@@ -173,6 +172,7 @@ async fn run(worker: Arc<Worker>, listener: StdListener, mut phase: watch::Recei
         }
     }
     drop(listener);
+    connections.finish();
     drop(alive);
     tokio::select! {
         _ = all_gone.recv() => {}
@@ -186,7 +186,6 @@ fn accept(
     worker: &Arc<Worker>,
     connections: &Connections,
     tcp: TcpStream,
-    mut phase: watch::Receiver<Phase>,
     alive: mpsc::Sender<()>,
 ) {
     // Best effort: a socket without it is only slower.
@@ -219,20 +218,24 @@ fn accept(
         let connection = builder.serve_connection(io, service);
         let mut connection = std::pin::pin!(connection);
         let mut finishing = false;
-        loop {
-            tokio::select! {
-                ended = connection.as_mut() => {
-                    if let Err(error) = ended {
-                        tracing::debug!(%error, "connection ended");
-                    }
-                    return;
-                }
-                () = state.cut.notified() => return,
-                _ = phase.wait_for(|phase| *phase != Phase::Serving), if !finishing => {
-                    finishing = true;
-                    connection.as_mut().graceful_shutdown();
-                }
+        let ended = poll_fn(|cx| {
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                return Poll::Ready(ended);
             }
+            match state.order(cx) {
+                Order::Serve => Poll::Pending,
+                Order::Finish => {
+                    if !std::mem::replace(&mut finishing, true) {
+                        connection.as_mut().graceful_shutdown();
+                        cx.waker().wake_by_ref();
+                    }
+                    Poll::Pending
+                }
+                Order::Cut => Poll::Ready(Ok(())),
+            }
+        });
+        if let Err(error) = ended.await {
+            tracing::debug!(%error, "connection ended");
         }
     });
 }

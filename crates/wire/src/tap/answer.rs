@@ -158,9 +158,63 @@ fn reading(form: BodyForm, usage: &RawValue) -> Option<Reading> {
     gathered.reading()
 }
 
+/// [`Answer`] as every vendor writes it: read in one go.
+#[derive(Deserialize)]
+struct Usual<'a> {
+    #[serde(borrow, default)]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    model: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    service_tier: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    stop_reason: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    status: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    choices: Option<Vec<UsualChoice<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct UsualChoice<'a> {
+    #[serde(borrow, default)]
+    finish_reason: Option<Cow<'a, str>>,
+}
+
+impl<'a> From<Usual<'a>> for Answer<'a> {
+    fn from(usual: Usual<'a>) -> Self {
+        let Usual {
+            id,
+            model,
+            usage,
+            service_tier,
+            stop_reason,
+            status,
+            choices,
+        } = usual;
+        let reasons = choices
+            .into_iter()
+            .flatten()
+            .map(|choice| Text(choice.finish_reason));
+        Self {
+            id: Text(id),
+            model: Text(model),
+            usage,
+            service_tier: Text(service_tier),
+            stop_reason: Text(stop_reason),
+            status: Text(status),
+            choices: Choices(reasons.collect()),
+        }
+    }
+}
+
 /// Reads a whole JSON answer.
 pub(super) fn json(form: BodyForm, body: &[u8], observed: &mut Observed) {
-    let Ok(answer) = serde_json::from_slice::<Answer<'_>>(body) else {
+    let usual = serde_json::from_slice::<Usual<'_>>(body).map(Answer::from);
+    // A server of its own kind is read field by field.
+    let Ok(answer) = usual.or_else(|_| serde_json::from_slice::<Answer<'_>>(body)) else {
         return;
     };
     let Answer {
