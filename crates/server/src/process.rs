@@ -322,17 +322,10 @@ fn prices(config: &Config) -> anyhow::Result<PriceCatalogue> {
 fn settings(config: &Config, control: SocketAddr) -> Settings {
     Settings {
         addr: config.gateway_addr,
-        threads: config.data_threads,
         max_body_bytes: config.max_body_bytes,
-        max_bytes_in_flight: config.max_bytes_in_flight,
-        max_captured_bytes: config.max_captured_bytes,
-        key_cache_entries: config.key_cache_entries,
         heartbeat: config.heartbeat,
         timeouts: config.timeouts,
-        drain_delay: config.drain_delay,
-        drain_limit: config.drain_limit,
         version: version().to_owned(),
-        access_log: config.log_level >= LogLevel::Info,
         control_plane_base_url: format!("http://{control}"),
     }
 }
