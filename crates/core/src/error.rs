@@ -117,6 +117,16 @@ codes! {
     InvalidCredentials = ("invalid_credentials", 401, Customer);
     /// The credential may not do this.
     PermissionDenied = ("permission_denied", 403, Customer);
+    /// The credential is of a class that this family does not take; `meta.required` says which it takes.
+    CredentialClassMismatch = ("credential_class_mismatch", 401, Customer);
+    /// The API key lacks the permission of the route; `meta.permission` names it.
+    ApiKeyPermissionDenied = ("api_key_permission_denied", 403, Customer);
+    /// The same on organization families; `meta.required_permission` names it.
+    InsufficientPermissions = ("insufficient_permissions", 403, Customer);
+    /// The installation does not have the feature (C-14).
+    Forbidden = ("forbidden", 403, Customer);
+    /// Too many management calls with one credential.
+    ManagementRateLimited = ("rate_limited", 429, Customer);
     /// A field is missing or wrong; `meta.fields` and `meta.reasons` say which.
     ValidationError = ("validation_error", 400, Customer);
     /// The cursor of a list is garbled.
@@ -151,6 +161,74 @@ codes! {
     ProviderBindingsGone = ("gateway_provider_bindings_gone", 410, Customer);
     /// Another provider already has this handle.
     RoutingHandleConflict = ("routing_handle_conflict", 409, Customer);
+    /// The mode is `policy` and no policy is named.
+    RoutingPolicyRequired = ("routing_policy_required", 400, Customer);
+    /// A policy is named and the mode is another one.
+    RoutingPolicyConflict = ("routing_policy_conflict", 400, Customer);
+    /// No such routing policy, or not yours.
+    RoutingPolicyNotFound = ("routing_policy_not_found", 404, Customer);
+    /// A policy must list a provider.
+    RoutingPolicyMustHaveProvider = ("routing_policy_must_have_provider", 400, Customer);
+    /// A policy must have a scope.
+    RoutingPolicyMustHaveScope = ("routing_policy_must_have_scope", 400, Customer);
+    /// A policy must not name a floating model.
+    RoutingPolicyModelMustBeConcrete = ("routing_policy_model_must_be_concrete", 400, Customer);
+    /// A guardrail belongs to another project than the key's.
+    GuardrailProjectMismatch = ("gateway_guardrail_project_mismatch", 400, Customer);
+    /// The caller may not attach guardrails there.
+    GuardrailAttachForbidden = ("guardrail_attach_forbidden", 403, Customer);
+    /// No such guardrail, or not yours.
+    GuardrailNotFound = ("guardrail_not_found", 404, Customer);
+    /// No such budget, or not yours: the answer of writes.
+    GatewayBudgetNotFound = ("gateway_budget_not_found", 404, Customer);
+    /// No such budget, or not yours: the answer of reads.
+    BudgetNotFound = ("budget_not_found", 404, Customer);
+    /// No active key would count for the budget.
+    BudgetScopeUnreachable = ("gateway_budget_scope_unreachable", 400, Customer);
+    /// The window has no cycles that could be anchored.
+    BudgetCycleAnchorInvalid = ("gateway_budget_cycle_anchor_invalid", 400, Customer);
+    /// No such cache rule, or not yours.
+    CacheRuleNotFound = ("cache_rule_not_found", 404, Customer);
+    /// No such own price, or not yours.
+    ModelPriceNotFound = ("model_price_not_found", 404, Customer);
+    /// The organization already has a price for the model.
+    ModelPriceConflict = ("model_price_conflict", 409, Customer);
+    /// No such organization.
+    OrganizationNotFound = ("organization_not_found", 404, Customer);
+    /// Another row already has this slug.
+    SlugConflict = ("slug_conflict", 409, Customer);
+    /// Another row already has this name.
+    NameConflict = ("name_conflict", 409, Customer);
+    /// No such team, or not yours.
+    TeamNotFound = ("team_not_found", 404, Customer);
+    /// The team still holds what would lose its place.
+    TeamInUse = ("team_in_use", 409, Customer);
+    /// No such member.
+    MemberNotFound = ("member_not_found", 404, Customer);
+    /// The organization must keep an administrator.
+    LastAdmin = ("last_admin", 409, Customer);
+    /// No such group.
+    GroupNotFound = ("group_not_found", 404, Customer);
+    /// No such role.
+    RoleNotFound = ("role_not_found", 404, Customer);
+    /// Something is still bound to the role.
+    RoleInUse = ("role_in_use", 409, Customer);
+    /// No such role binding.
+    RoleBindingNotFound = ("role_binding_not_found", 404, Customer);
+    /// No such invitation.
+    InviteNotFound = ("invite_not_found", 404, Customer);
+    /// The person is a member already, or has a pending invitation.
+    AlreadyMember = ("already_member", 409, Customer);
+    /// No such API key, or not yours.
+    ApiKeyNotFound = ("api_key_not_found", 404, Customer);
+    /// The API key is somebody else's.
+    ApiKeyNotOwned = ("api_key_not_owned", 403, Customer);
+    /// The API key is revoked already.
+    ApiKeyAlreadyRevoked = ("api_key_already_revoked", 409, Customer);
+    /// A binding reaches beyond what its owner may do.
+    ApiKeyScopeViolation = ("api_key_scope_violation", 403, Customer);
+    /// The name is the product's own.
+    ApiKeyReservedName = ("api_key_reserved_name", 422, Customer);
     /// No such project, or not yours.
     ProjectNotFound = ("project_not_found", 404, Customer);
     /// No such trace, or not yours.
@@ -396,9 +474,10 @@ fn management_legacy(error: &Error, correlation: Correlation) -> Map<String, Val
     } = &*error.0;
     let row = code.row();
     let hidden = row.status >= 500;
-    let phrase = match row.status {
-        401 => "Unauthorized",
-        403 => "Forbidden",
+    // Refusals of the credential say a phrase; everything else says its code (3.2).
+    let phrase = match code {
+        Code::MissingCredentials | Code::InvalidCredentials => "Unauthorized",
+        Code::PermissionDenied | Code::Forbidden => "Forbidden",
         _ if hidden => Code::InternalError.row().name,
         _ => row.name,
     };
@@ -410,6 +489,9 @@ fn management_legacy(error: &Error, correlation: Correlation) -> Map<String, Val
     let mut outer = Map::new();
     outer.insert("error".into(), phrase.into());
     outer.insert("message".into(), text.into());
+    if !hidden && phrase != row.name {
+        outer.insert("code".into(), row.name.into());
+    }
     if !hidden {
         outer.extend(meta.clone());
         if !tips.is_empty() {

@@ -116,6 +116,51 @@ id!(
     ApiKeyId,
     "ak"
 );
+id!(
+    /// A routing policy.
+    RoutingPolicyId,
+    "rp"
+);
+id!(
+    /// A budget.
+    BudgetId,
+    "bgt"
+);
+id!(
+    /// A cache rule.
+    CacheRuleId,
+    "rule"
+);
+id!(
+    /// A guardrail.
+    GuardrailId,
+    "guard"
+);
+id!(
+    /// An organization's own price of a model.
+    ModelPriceId,
+    "price"
+);
+id!(
+    /// A group of people.
+    GroupId,
+    "grp"
+);
+id!(
+    /// A custom role.
+    RoleId,
+    "role"
+);
+id!(
+    /// A role binding.
+    RoleBindingId,
+    "rb"
+);
+id!(
+    /// An invitation into an organization.
+    InviteId,
+    "inv"
+);
 
 impl VirtualKeyId {
     /// A new id in the form of domain 1: `vk_` + base64url of 16 random bytes.

@@ -6,6 +6,7 @@
 //! Start at [`id`] for identifiers, [`money`] for amounts and [`error`] for the table of codes.
 
 pub mod body;
+pub mod civil;
 pub mod entropy;
 pub mod error;
 pub mod id;
@@ -19,7 +20,9 @@ pub use body::BodyForm;
 pub use entropy::{Entropy, SystemEntropy};
 pub use error::{Code, Error, Fault};
 pub use id::{
-    ApiKeyId, ModelProviderId, OrganizationId, ProjectId, RequestId, TeamId, UserId, VirtualKeyId,
+    ApiKeyId, BudgetId, CacheRuleId, GroupId, GuardrailId, InviteId, ModelPriceId, ModelProviderId,
+    OrganizationId, ProjectId, RequestId, RoleBindingId, RoleId, RoutingPolicyId, TeamId, UserId,
+    VirtualKeyId,
 };
 pub use money::{NanoUsd, PricePerMTok};
 pub use secret::Secret;

@@ -46,6 +46,12 @@ pub fn mint(entropy: &dyn Entropy) -> MintedApiKey {
     }
 }
 
+/// A new legacy project key (domain 5.2): `sk-lw-` and 48 alphanumerics. It is looked up by the hash of the
+/// whole token.
+pub fn mint_legacy(entropy: &dyn Entropy) -> Secret {
+    Secret::new(format!("{MINTED}{}", alphanumeric(SECRET_LEN, entropy)))
+}
+
 /// Reads a token of any accepted prefix. `None` is not an API key: malformed, or, behind `sk-lw-`, a
 /// legacy project key (see [`is_legacy_project_key`]).
 #[must_use]
@@ -109,6 +115,14 @@ mod tests {
         }
         assert!(parse(&format!("xk-lw-{body}")).is_none());
         assert!(!format!("{minted:?}").contains(minted.secret.expose()));
+    }
+
+    #[test]
+    fn a_minted_project_key_is_one_and_no_api_key() {
+        let token = mint_legacy(&SystemEntropy);
+        assert_eq!(token.len(), 6 + 48);
+        assert!(is_legacy_project_key(token.expose()));
+        assert!(!token.same_as(mint_legacy(&SystemEntropy).expose()));
     }
 
     #[test]

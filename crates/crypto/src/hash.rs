@@ -8,6 +8,7 @@ use std::fmt;
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use lw_core::Secret;
 use ring::hmac;
+use subtle::ConstantTimeEq as _;
 
 /// The key of the hashes that secrets are stored under.
 #[derive(Clone)]
@@ -76,8 +77,26 @@ pub fn digest(presented: &str) -> KeyDigest {
     KeyDigest(bytes)
 }
 
+/// Whether `hash` is the plain SHA-256 of `secret` in hex, as older rows keep API keys (domain 22). Takes
+/// the same time wherever they differ.
+#[must_use]
+pub fn verify_sha256(secret: &str, hash: &str) -> bool {
+    let digest = digest(secret);
+    HEXLOWER_PERMISSIVE
+        .decode(hash.as_bytes())
+        .is_ok_and(|stored| bool::from(stored.as_slice().ct_eq(digest.as_bytes())))
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn an_older_hash_is_the_plain_sha256() {
+        let hash = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+        assert!(super::verify_sha256("secret", hash));
+        assert!(!super::verify_sha256("Secret", hash));
+        assert!(!super::verify_sha256("secret", "2bb8"));
+    }
+
     use super::*;
 
     const SECRET: &str = "vk-lw-01J9Z3NDEKTSV4RRFFQ69G5FAV";

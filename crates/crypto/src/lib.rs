@@ -13,7 +13,7 @@ pub mod password;
 mod seal;
 pub mod virtual_key;
 
-pub use hash::{KeyDigest, Pepper, digest};
+pub use hash::{KeyDigest, Pepper, digest, verify_sha256};
 pub use seal::{Place, Sealer, SealingKey};
 pub use zeroize::Zeroizing;
 

@@ -1,7 +1,13 @@
-//! Decisions: which provider may serve a name, and what a call may and did cost.
+//! Decisions: who may do what, which provider may serve a name, which budgets a call counts toward and
+//! since when, what a rule's pattern matches, and what a call may and did cost.
 //!
 //! Pure functions over values. Must never do I/O, read a clock or hold state of its own; the caller
-//! brings the facts. Start at [`resolve`] for names and [`price`] for money.
+//! brings the facts. Start at [`access`] for permissions, [`resolve`] for names and [`price`] for money.
 
+pub mod access;
+pub mod budget_scope;
+pub mod eligible;
+pub mod pattern;
+pub mod period;
 pub mod price;
 pub mod resolve;

@@ -19,7 +19,7 @@ use serde::Deserialize;
 mod catalogue;
 mod names;
 
-pub use catalogue::{ANY_PROVIDER, PriceCatalogue, PriceError};
+pub use catalogue::{ANY_PROVIDER, OwnPrice, PriceCatalogue, PriceError};
 
 /// Tokens that a model is taken to write at most when nothing says how many (128 k).
 pub const DEFAULT_MAX_OUTPUT: u64 = 128 * 1024;
@@ -183,6 +183,16 @@ pub struct HoldBound {
 }
 
 impl ModelPrice {
+    /// This price with the bounds of a call that only the published row knows.
+    #[must_use]
+    pub fn bounded_by(&self, published: Option<&Self>) -> Self {
+        Self {
+            context_window: self.context_window.or_else(|| published?.context_window),
+            max_output: self.max_output.or_else(|| published?.max_output),
+            ..self.clone()
+        }
+    }
+
     /// What `usage` costs, rounded once (billing 5). `service_tier` is the tier that the provider
     /// says it served; one without prices of its own costs what the usual one does.
     #[must_use]

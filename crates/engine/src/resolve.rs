@@ -146,6 +146,10 @@ pub struct Reach {
     pub lanes: Vec<LaneFacts>,
     /// Reachable by scope, but not in `providersAllowed`.
     pub access_excluded: Vec<LaneFacts>,
+    /// Reachable and allowed, but not in the routing policy.
+    pub routing_excluded: Vec<LaneFacts>,
+    /// The name of that policy.
+    pub policy_name: Option<String>,
     /// Client name to target.
     pub aliases: HashMap<String, String>,
     /// `None` allows every model.
@@ -204,7 +208,12 @@ pub fn resolve<'a>(
     surface: &str,
     serves: impl Fn(usize) -> bool,
 ) -> Result<Resolved<'a>, Error> {
-    if reach.lanes.is_empty() && reach.access_excluded.is_empty() {
+    let nothing = [
+        &reach.lanes,
+        &reach.access_excluded,
+        &reach.routing_excluded,
+    ];
+    if nothing.iter().all(|lanes| lanes.is_empty()) {
         return Err(Error::new(
             Code::NoProviderConfigured,
             "the virtual key reaches no model provider",
@@ -222,7 +231,7 @@ pub fn resolve<'a>(
         (None, _) => ModelSource::ExplicitSlash,
     };
     let candidates: Vec<usize> = match &place {
-        Place::ExcludedHandle(lane) => return Err(access_refusal(sent, lane)),
+        Place::ExcludedHandle(lane) => return Err(exclusion_refusal(reach, sent, lane)),
         Place::Handle(index) => vec![*index],
         Place::Type(kind) => of_lanes(reach, |lane| lane.kind == *kind),
         Place::Bare => bare_candidates(reach, model),
@@ -274,7 +283,7 @@ fn place<'a>(reach: &'a Reach, name: &'a str) -> (Place<'a>, &'a str) {
     if let Some(index) = reach.lanes.iter().position(is_handle) {
         return (Place::Handle(index), rest);
     }
-    if let Some(lane) = reach.access_excluded.iter().find(|lane| is_handle(lane)) {
+    if let Some(lane) = excluded(reach).find(|lane| is_handle(lane)) {
         return (Place::ExcludedHandle(lane), rest);
     }
     match provider_type(first) {
@@ -350,8 +359,24 @@ fn reaches(lanes: &[LaneFacts]) -> (String, Value) {
     (text, json!(options))
 }
 
-fn access_refusal(sent: &str, lane: &LaneFacts) -> Error {
+/// What the key could reach by its scopes; the policy's reason comes before the key's own (12.5).
+fn excluded(reach: &Reach) -> impl Iterator<Item = &LaneFacts> {
+    reach.routing_excluded.iter().chain(&reach.access_excluded)
+}
+
+fn exclusion_refusal(reach: &Reach, sent: &str, lane: &LaneFacts) -> Error {
     let name = lane.handle.as_deref().unwrap_or(&lane.kind);
+    if reach.routing_excluded.iter().any(|row| row.id == lane.id) {
+        let policy = reach.policy_name.as_deref().unwrap_or_default();
+        return Error::new(
+            Code::ModelNotAllowed,
+            format!("`{sent}` needs the provider `{name}`, which the routing policy `{policy}` leaves out"),
+        )
+        .at("model")
+        .with("reason", "model_provider_not_bound")
+        .with("routing_policy", policy)
+        .tip("Add the provider to the routing policy, or name a model of a provider that it lists.");
+    }
     Error::new(
         Code::ModelNotAllowed,
         format!("`{sent}` needs the provider `{name}`, which is outside the key's provider access"),
@@ -362,7 +387,7 @@ fn access_refusal(sent: &str, lane: &LaneFacts) -> Error {
 }
 
 fn unplaced(reach: &Reach, sent: &str, model: &str, place: &Place<'_>) -> Error {
-    let excluded = reach.access_excluded.iter().find(|lane| match place {
+    let excluded = excluded(reach).find(|lane| match place {
         Place::Type(kind) => lane.kind == *kind,
         Place::Bare => {
             lane.declares(model)
@@ -373,7 +398,7 @@ fn unplaced(reach: &Reach, sent: &str, model: &str, place: &Place<'_>) -> Error 
         Place::Handle(_) | Place::ExcludedHandle(_) => false,
     });
     if let Some(lane) = excluded {
-        return access_refusal(sent, lane);
+        return exclusion_refusal(reach, sent, lane);
     }
     let (text, options) = reaches(&reach.lanes);
     match place {

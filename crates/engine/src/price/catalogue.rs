@@ -5,7 +5,7 @@
 //! [`PriceCatalogue::lookup`].
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -47,6 +47,19 @@ pub struct PriceCatalogue {
     version: Arc<str>,
     /// Searched in order: the operator's newest prices first, the published ones last.
     layers: Vec<Arc<Layer>>,
+}
+
+/// A price that an organization set itself.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnPrice<'a> {
+    /// The kind of provider; `None` is any.
+    pub provider: Option<&'a str>,
+    /// The model as it is asked of the provider.
+    pub model: &'a str,
+    /// `input_cost_per_token` and its siblings, decimal dollars for one token.
+    pub rates: &'a BTreeMap<String, String>,
+    /// What a spend record names as its rate: the row and its revision.
+    pub version: &'a str,
 }
 
 /// The rows of one file.
@@ -94,6 +107,41 @@ impl PriceCatalogue {
         Ok(Self {
             version: self.version.clone(),
             layers,
+        })
+    }
+
+    /// An organization's own prices alone, to be asked before the published ones.
+    ///
+    /// # Errors
+    /// A rate is not the decimal text of a price, or two rows are for the same model.
+    pub fn own<'a>(rows: impl IntoIterator<Item = OwnPrice<'a>>) -> Result<Self, PriceError> {
+        let mut layer = Layer::default();
+        for OwnPrice {
+            provider,
+            model,
+            rates,
+            version,
+        } in rows
+        {
+            let id = format!("{}/{model}", provider.unwrap_or(ANY_PROVIDER));
+            let rates = serde_json::to_value(rates).and_then(serde_json::from_value)?;
+            let row = Row {
+                provider: provider.unwrap_or(ANY_PROVIDER).into(),
+                mode: None,
+                floating: false,
+                context_window: None,
+                max_output: None,
+                rates,
+                long_context: None,
+                tiers: Tiers::default(),
+                source: None,
+                date: None,
+            };
+            layer.add(&id, row, &version.into(), &mut Words::default())?;
+        }
+        Ok(Self {
+            version: "own".into(),
+            layers: vec![Arc::new(layer.indexed())],
         })
     }
 
@@ -230,32 +278,39 @@ impl Layer {
         let mut layer = Self::default();
         let mut words = Words::default();
         for (id, row) in rows.0 {
-            let price = row
-                .price(&id, version, &mut words)
-                .map_err(|problem| PriceError::Row {
-                    id: id.clone().into_owned(),
-                    problem,
-                })?;
-            let pool = layer.pools.entry(price.provider.clone()).or_default();
-            // The name is taken now so that a second row of it is an error, not a surprise.
-            if pool
-                .names
-                .insert(price.model.clone(), pool.rows.len())
-                .is_some()
-            {
-                let problem = "there are two rows for this model".to_owned();
-                return Err(PriceError::Row {
-                    id: id.into_owned(),
-                    problem,
-                });
-            }
-            pool.rows.push(Arc::new(price));
+            layer.add(&id, row, version, &mut words)?;
         }
-        for pool in layer.pools.values_mut() {
+        Ok(layer.indexed())
+    }
+
+    fn add(
+        &mut self,
+        id: &str,
+        row: Row<'_>,
+        version: &Arc<str>,
+        words: &mut Words,
+    ) -> Result<(), PriceError> {
+        let refused = |problem| PriceError::Row {
+            id: id.to_owned(),
+            problem,
+        };
+        let price = row.price(id, version, words).map_err(refused)?;
+        let pool = self.pools.entry(price.provider.clone()).or_default();
+        // The name is taken now so that a second row of it is an error, not a surprise.
+        let taken = pool.names.insert(price.model.clone(), pool.rows.len());
+        if taken.is_some() {
+            return Err(refused("there are two rows for this model".to_owned()));
+        }
+        pool.rows.push(Arc::new(price));
+        Ok(())
+    }
+
+    fn indexed(mut self) -> Self {
+        for pool in self.pools.values_mut() {
             pool.rows.shrink_to_fit();
             pool.index();
         }
-        Ok(layer)
+        self
     }
 }
 
