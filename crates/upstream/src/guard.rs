@@ -65,6 +65,15 @@ impl AddressGuard {
     /// The rule that refuses it.
     pub fn check_address(&self, host: &str, address: SocketAddr) -> Result<(), Refusal> {
         let ip = canonical(address.ip());
+        self.check_ip(host, SocketAddr::new(ip, address.port()))?;
+        // Whoever allows a range of IPv6 did not allow what may be reached through it.
+        embedded(ip).into_iter().flatten().try_for_each(|inner| {
+            self.check_ip(host, SocketAddr::new(inner.into(), address.port()))
+        })
+    }
+
+    fn check_ip(&self, host: &str, address: SocketAddr) -> Result<(), Refusal> {
+        let ip = address.ip();
         if never(ip) {
             return Err(Refusal(format!(
                 "`{host}` is a link-local or metadata address and is never called"
@@ -76,7 +85,7 @@ impl AddressGuard {
                 .hosts
                 .iter()
                 .any(|listed| listed.eq_ignore_ascii_case(host))
-            || self.sockets.contains(&SocketAddr::new(ip, address.port()))
+            || self.sockets.contains(&address)
             || self.ranges.iter().any(|range| range.contains(&ip));
         if allowed {
             return Ok(());
@@ -93,6 +102,35 @@ fn canonical(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(ip, IpAddr::V4),
         IpAddr::V4(_) => ip,
+    }
+}
+
+/// The IPv4 addresses that an IPv6 address leads to where its form is translated or tunnelled; at most
+/// two. Another prefix that a network of its own translates cannot be told from here.
+fn embedded(ip: IpAddr) -> [Option<Ipv4Addr>; 2] {
+    let IpAddr::V6(v6) = ip else {
+        return [None, None];
+    };
+    let of = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        Some(Ipv4Addr::new(a, b, c, d))
+    };
+    match v6.segments() {
+        // The unspecified address and loopback are no IPv4 addresses.
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => [None, None],
+        // IPv4-compatible, IPv4-translated, NAT64 under the well-known and the local prefix.
+        [0, 0, 0, 0, 0, 0, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0 | 1, _, _, _, high, low] => [of(high, low), None],
+        // 6to4.
+        [0x2002, high, low, ..] => [of(high, low), None],
+        // Teredo: the server, and the client with its bits inverted.
+        [0x2001, 0, server_high, server_low, _, _, high, low] => {
+            [of(server_high, server_low), of(!high, !low)]
+        }
+        // ISATAP, under whatever prefix.
+        [_, _, _, _, 0 | 0x200, 0x5efe, high, low] => [of(high, low), None],
+        _ => [None, None],
     }
 }
 
@@ -127,10 +165,12 @@ fn is_private(ip: IpAddr) -> bool {
                 || (a == 198 && (b == 18 || b == 19))
         }
         IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
+            let [a, b, c, d, e, f, ..] = v6.segments();
             v6.is_loopback()
                 || v6.is_multicast()
                 || v6.is_unique_local()
+                // Site-local: deprecated, and still private where it is routed.
+                || (a & 0xffc0) == 0xfec0
                 || (a == 0x64 && b == 0xff9b && (c == 0 || c == 1))
                 || (a == 0x100 && b == 0 && c == 0 && d == 0)
                 || (a == 0x2001 && b == 0)
@@ -138,7 +178,9 @@ fn is_private(ip: IpAddr) -> bool {
                 || a == 0x2002
                 || (a == 0x3fff && b < 0x1000)
                 // Deprecated IPv4-compatible forms reach IPv4 hosts on some systems.
-                || (v6.segments().get(..6) == Some(&[0; 6]))
+                || [a, b, c, d, e, f] == [0; 6]
+                // IPv4-translated.
+                || [a, b, c, d, e, f] == [0, 0, 0, 0, 0xffff, 0]
         }
     }
 }
@@ -177,6 +219,10 @@ mod tests {
             "http://[::ffff:10.0.0.1]",
             "http://[64:ff9b::a00:1]",
             "http://[2002:a00:1::]",
+            "http://[::ffff:0:7f00:1]",
+            "http://[::ffff:0:808:808]",
+            "http://[fec0::1]",
+            "http://[feff::1]",
             "http://2130706433",
             "http://0x7f.1",
         ] {
@@ -204,6 +250,18 @@ mod tests {
             "http://[fe80::1]",
             "http://0.0.0.0",
             "http://[::ffff:169.254.169.254]",
+            "http://[::169.254.169.254]",
+            "http://[::ffff:0:a9fe:a9fe]",
+            "http://[64:ff9b::a9fe:a9fe]",
+            "http://[64:ff9b:1::a9fe:a9fe]",
+            "http://[2002:a9fe:a9fe::1]",
+            // Teredo: the server in clear, the client inverted.
+            "http://[2001:0:a9fe:a9fe::1]",
+            "http://[2001::5601:5601]",
+            // ISATAP.
+            "http://[2a00:1::5efe:a9fe:a9fe]",
+            "http://[2a00:1::200:5efe:a9fe:a9fe]",
+            "http://[64:ff9b::a83f:8110]",
         ] {
             assert!(!verdict(&open, url), "{url}");
         }
@@ -224,5 +282,29 @@ mod tests {
         assert!(!verdict(&guard, "https://127.0.0.1:7001"));
         assert!(!verdict(&guard, "http://api.example.com"));
         assert!(verdict(&guard, "http://localhost:9"));
+    }
+
+    #[test]
+    fn an_open_range_of_ipv6_does_not_open_the_ipv4_addresses_inside() {
+        let nat64 = |more: &[&str]| AddressGuard {
+            ranges: ["64:ff9b::/96"]
+                .iter()
+                .chain(more)
+                .map(|range| range.parse().expect("a range"))
+                .collect(),
+            ..AddressGuard::default()
+        };
+        assert!(verdict(&nat64(&[]), "https://[64:ff9b::808:808]"));
+        assert!(!verdict(&nat64(&[]), "https://[64:ff9b::a00:1]"));
+        assert!(!verdict(&nat64(&[]), "https://[64:ff9b::a9fe:a9fe]"));
+        let both = nat64(&["10.0.0.0/8", "169.254.0.0/16"]);
+        assert!(verdict(&both, "https://[64:ff9b::a00:1]"));
+        assert!(!verdict(&both, "https://[64:ff9b::a9fe:a9fe]"));
+        let loopback = AddressGuard {
+            sockets: vec!["[::1]:7000".parse().expect("a socket")],
+            ..AddressGuard::default()
+        };
+        assert!(verdict(&loopback, "http://[::1]:7000"));
+        assert!(!verdict(&loopback, "http://[::1]:7001"));
     }
 }
