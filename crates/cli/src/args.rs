@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
+use crate::decimal::is_decimal;
 use crate::environment::Environment;
 use crate::error::CliError;
 use crate::json::Json;
@@ -83,8 +84,21 @@ pub(crate) fn parse_object(text: &str) -> Result<Json, String> {
     }
 }
 
-/// The same from a file.
-pub(crate) fn read_object(env: &Environment, path: &str) -> Result<Json, CliError> {
+/// The object of one of two flags: as text, or in a file.
+pub(crate) fn text_or_file(
+    env: &Environment,
+    text: Option<&Json>,
+    file: Option<&str>,
+) -> Result<Option<Json>, CliError> {
+    match (text, file) {
+        (Some(object), _) => Ok(Some(object.clone())),
+        (None, Some(path)) => read_object(env, path).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+/// A JSON object from a file.
+fn read_object(env: &Environment, path: &str) -> Result<Json, CliError> {
     let path = env.working_dir().join(path);
     let text = std::fs::read_to_string(&path)
         .map_err(|error| CliError::usage(format!("Cannot read {}: {error}.", path.display())))?;
@@ -94,10 +108,8 @@ pub(crate) fn read_object(env: &Environment, path: &str) -> Result<Json, CliErro
 /// Dollars above zero as decimal text. Stays text, so that no float rounds it.
 pub(crate) fn parse_usd(text: &str) -> Result<String, String> {
     let text = text.trim();
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     let positive = text.bytes().any(|b| matches!(b, b'1'..=b'9'));
-    if digits(whole) && digits(fraction) && positive {
+    if is_decimal(text) && positive {
         Ok(text.to_owned())
     } else {
         Err("expected dollars above zero, such as 25 or 0.50".to_owned())
@@ -115,6 +127,21 @@ pub(crate) fn parse_instant(text: &str) -> Result<i64, String> {
     instant(text).map(Timestamp::as_millisecond).ok_or_else(|| {
         "expected an ISO 8601 time such as 2026-07-01T00:00:00Z, or epoch milliseconds".to_owned()
     })
+}
+
+/// An instant with its offset, kept as it was typed.
+pub(crate) fn parse_timestamp(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    match text.parse::<Timestamp>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("expected a time with an offset, such as 2026-07-01T00:00:00Z".to_owned()),
+    }
+}
+
+/// An instant in epoch milliseconds as the API spells times.
+pub(crate) fn iso(ms: i64) -> Option<String> {
+    let at = Timestamp::from_millisecond(ms).ok()?;
+    Some(format!("{at:.3}"))
 }
 
 fn instant(text: &str) -> Option<Timestamp> {
@@ -162,7 +189,7 @@ impl Expiry {
             Self::At(ms) => *ms,
             Self::Days(days) => now_ms.saturating_add(days.saturating_mul(MS_PER_DAY)),
         };
-        Timestamp::from_millisecond(at).map_or(Json::Null, |at| format!("{at:.3}").into())
+        iso(at).into()
     }
 }
 

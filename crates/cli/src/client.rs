@@ -3,11 +3,12 @@
 //! Knows nothing of commands. It does not follow redirects, because the credential travels in a
 //! header that would follow too, and it does not retry: that is the caller's decision.
 
+use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
 use data_encoding::BASE64;
-use ureq::http::{HeaderValue, Method, Request as HttpRequest};
-use ureq::{Agent, Proxy};
+use ureq::http::{HeaderValue, Method, Request as HttpRequest, Response};
+use ureq::{Agent, AsSendBody, Body, Proxy};
 use url::Url;
 use url::form_urlencoded::Serializer;
 
@@ -17,6 +18,9 @@ use crate::error::CliError;
 use crate::json::Json;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The whole of an export that is printed while it arrives. It begins within [`TIMEOUT`].
+const STREAM_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// No answer of the API comes near it; a stray server's might.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
@@ -30,6 +34,8 @@ pub(crate) enum Headers {
     Project,
     /// Organization resources: bearer only.
     Organization,
+    /// No credential: the call itself carries what it needs.
+    Anonymous,
 }
 
 /// What to ask for.
@@ -41,6 +47,8 @@ pub(crate) struct Request {
     query: Vec<(&'static str, String)>,
     body: Option<Json>,
     idempotency_key: Option<String>,
+    /// The type of an answer that is read while it arrives; `None` is JSON, read at once.
+    streamed: Option<&'static str>,
 }
 
 impl Request {
@@ -53,6 +61,7 @@ impl Request {
             query: Vec::new(),
             body: None,
             idempotency_key: None,
+            streamed: None,
         }
     }
 
@@ -77,6 +86,13 @@ impl Request {
         self
     }
 
+    /// Asks for an answer of this type, to be read while it arrives.
+    #[must_use]
+    pub(crate) fn accept(mut self, media_type: &'static str) -> Self {
+        self.streamed = Some(media_type);
+        self
+    }
+
     fn target(&self, endpoint: &str) -> String {
         if self.query.is_empty() {
             return format!("{endpoint}{}", self.path);
@@ -88,11 +104,27 @@ impl Request {
     }
 }
 
-/// The answer, whatever its status.
+/// The head of an answer, whatever its status, and the body to read.
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) retry_after: Option<String>,
-    pub(crate) body: String,
+    /// The recorded answer of an earlier call with the same idempotency key.
+    pub(crate) replayed: bool,
+    body: Body,
+}
+
+impl Reply {
+    /// The whole body, or why it broke off.
+    pub(crate) fn text(mut self) -> Result<String, String> {
+        let body = self.body.with_config().limit(MAX_ANSWER_BYTES);
+        let bytes = body.read_to_vec().map_err(|error| cause(&error))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The body as it arrives, of any length.
+    pub(crate) fn reader(self) -> impl BufRead {
+        BufReader::new(self.body.into_reader())
+    }
 }
 
 /// The call did not lead to an answer.
@@ -144,7 +176,7 @@ impl Client {
         let mut builder = HttpRequest::builder()
             .method(request.method.clone())
             .uri(request.target(&self.endpoint))
-            .header("accept", "application/json");
+            .header("accept", request.streamed.unwrap_or("application/json"));
         for (name, value) in self.credential_headers(request.headers) {
             builder = builder.header(name, sensitive(&value)?);
         }
@@ -159,32 +191,43 @@ impl Client {
         let answer = match &request.body {
             Some(body) => {
                 let builder = builder.header("content-type", "application/json");
-                self.agent
-                    .run(builder.body(body.compact()).map_err(unusable)?)
+                self.run(builder.body(body.compact()).map_err(unusable)?, request)
             }
-            None => self.agent.run(builder.body(()).map_err(unusable)?),
+            None => self.run(builder.body(()).map_err(unusable)?, request),
         };
-        let mut answer = answer.map_err(|error| SendError::Network(cause(&error)))?;
+        let answer = answer.map_err(|error| SendError::Network(cause(&error)))?;
         let retry_after = answer.headers().get("retry-after");
         let retry_after = retry_after.and_then(|v| v.to_str().ok()).map(str::to_owned);
-        let status = answer.status().as_u16();
-        let bytes = answer
-            .body_mut()
-            .with_config()
-            .limit(MAX_ANSWER_BYTES)
-            .read_to_vec();
-        let bytes = bytes.map_err(|error| SendError::Network(cause(&error)))?;
         Ok(Reply {
-            status,
+            status: answer.status().as_u16(),
             retry_after,
-            body: String::from_utf8_lossy(&bytes).into_owned(),
+            replayed: answer.headers().contains_key("x-idempotent-replay"),
+            body: answer.into_body(),
         })
+    }
+
+    fn run<S: AsSendBody>(
+        &self,
+        call: HttpRequest<S>,
+        request: &Request,
+    ) -> Result<Response<Body>, ureq::Error> {
+        if request.streamed.is_none() {
+            return self.agent.run(call);
+        }
+        let call = self
+            .agent
+            .configure_request(call)
+            .timeout_global(Some(STREAM_TIMEOUT))
+            .timeout_recv_response(Some(TIMEOUT))
+            .build();
+        self.agent.run(call)
     }
 
     fn credential_headers(&self, headers: Headers) -> Vec<(&'static str, String)> {
         let token = &self.token;
         let bearer = ("authorization", format!("Bearer {token}"));
         match (headers, &self.project) {
+            (Headers::Anonymous, _) => Vec::new(),
             (Headers::Organization, _) | (Headers::Gateway, None) => vec![bearer],
             (Headers::Gateway, Some(project)) => vec![bearer, ("x-project-id", project.clone())],
             (Headers::Project, Some(project)) if TokenKind::of(token).is_api_key() => {

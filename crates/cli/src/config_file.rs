@@ -65,6 +65,11 @@ impl ConfigFile {
         self.content.set(key, value);
     }
 
+    /// Removes a field from what the next save writes.
+    pub(crate) fn take(&mut self, key: &str) -> Option<Json> {
+        self.content.take(key)
+    }
+
     /// Writes the file and says where.
     pub(crate) fn save(&self) -> Result<&Path, CliError> {
         let Some(path) = self.path.as_deref() else {

@@ -1,5 +1,6 @@
 //! What a command works with: its settings, its connection, its printer.
 
+use std::io::BufRead as _;
 use std::time::Duration;
 
 use crate::client::{Client, Reply, Request, SendError};
@@ -32,6 +33,7 @@ pub(crate) struct Context<'a> {
     pub(crate) redactor: &'a mut Redactor,
     io: &'a mut Io,
     project_flag: Option<String>,
+    token: Option<String>,
     client: Option<Client>,
 }
 
@@ -44,7 +46,7 @@ impl<'a> Context<'a> {
     ) -> Result<Self, CliError> {
         let variables = Variables::load(env);
         let config = ConfigFile::load(env, &variables)?;
-        let (project_flag, client) = (None, None);
+        let (project_flag, token, client) = (None, None, None);
         Ok(Self {
             env,
             variables,
@@ -53,8 +55,15 @@ impl<'a> Context<'a> {
             redactor,
             io,
             project_flag,
+            token,
             client,
         })
+    }
+
+    /// Calls with this token instead of the API key; it is hidden in all that is printed.
+    pub(crate) fn use_token(&mut self, token: &str) {
+        self.redactor.learn(token);
+        self.token = Some(token.to_owned());
     }
 
     /// The `--project` of this command.
@@ -103,18 +112,74 @@ impl<'a> Context<'a> {
         action: &'static str,
         request: &Request,
     ) -> Result<Json, CliError> {
+        self.send_marked(action, request).map(|(answer, _)| answer)
+    }
+
+    /// The same, and whether it is the recorded answer of an earlier call.
+    pub(crate) fn send_marked(
+        &mut self,
+        action: &'static str,
+        request: &Request,
+    ) -> Result<(Json, bool), CliError> {
         let failed = |failure| CliError::Call { action, failure };
+        let reply = self.answer(action, request)?;
+        let endpoint = self.endpoint()?;
+        let (status, replayed) = (reply.status, reply.replayed);
+        let body = reply
+            .text()
+            .map_err(|cause| failed(Box::new(Failure::network(&endpoint, &cause))))?;
+        if body.trim().is_empty() {
+            return Ok((Json::Object(Vec::new()), replayed));
+        }
+        let answer = Json::parse(&body)
+            .map_err(|_| failed(Box::new(Failure::unreadable(&endpoint, status))))?;
+        Ok((answer, replayed))
+    }
+
+    /// Prints a successful answer line by line while it arrives. Secrets are hidden as everywhere.
+    pub(crate) fn stream(
+        &mut self,
+        action: &'static str,
+        request: &Request,
+    ) -> Result<(), CliError> {
+        let mut reader = self.answer(action, request)?.reader();
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let read = reader.read_until(b'\n', &mut line);
+            let broken = |cause: &std::io::Error| {
+                let failure =
+                    Failure::local("network_error", format!("the answer broke off: {cause}"));
+                let failure = Box::new(failure);
+                CliError::Call { action, failure }
+            };
+            if read.map_err(|error| broken(&error))? == 0 {
+                return Ok(());
+            }
+            let text = self.redactor.text(&String::from_utf8_lossy(&line));
+            self.print_as_is(&text)?;
+        }
+    }
+
+    /// A successful answer, its body still to be read.
+    fn answer(&mut self, action: &'static str, request: &Request) -> Result<Reply, CliError> {
+        let failed = |failure| CliError::Call {
+            action,
+            failure: Box::new(failure),
+        };
         let mut retries = 0;
         loop {
             let client = self.client()?;
             let endpoint = client.endpoint().to_owned();
+            let network = |cause: String| failed(Failure::network(&endpoint, &cause));
             let reply = match client.send(request) {
                 Ok(reply) => reply,
                 Err(SendError::Usage(error)) => return Err(error),
-                Err(SendError::Network(cause)) => {
-                    return Err(failed(Box::new(Failure::network(&endpoint, &cause))));
-                }
+                Err(SendError::Network(cause)) => return Err(network(cause)),
             };
+            if (200..300).contains(&reply.status) {
+                return Ok(reply);
+            }
             let wait = reply.wait();
             if reply.status == 429 && retries < MAX_RETRIES && wait <= LONGEST_WAIT {
                 retries += 1;
@@ -125,7 +190,10 @@ impl<'a> Context<'a> {
                 self.env.pause(wait);
                 continue;
             }
-            return read(&endpoint, &reply).map_err(failed);
+            let (status, retry_after) = (reply.status, reply.retry_after.clone());
+            let body = reply.text().map_err(network)?;
+            let failure = Failure::from_response(status, retry_after.as_deref(), &body);
+            return Err(failed(failure));
         }
     }
 
@@ -135,16 +203,33 @@ impl<'a> Context<'a> {
         action: &'static str,
         request: Request,
     ) -> Result<Vec<Json>, CliError> {
-        let mut request = request.query("limit", Some(PAGE_SIZE));
+        self.send_pages(action, request, usize::MAX, |_| {})
+    }
+
+    /// The first rows of a cursor list, at most `most`. `each` sees every page beside its rows.
+    pub(crate) fn send_pages(
+        &mut self,
+        action: &'static str,
+        request: Request,
+        most: usize,
+        mut each: impl FnMut(&Json),
+    ) -> Result<Vec<Json>, CliError> {
+        let mut request = request.query("limit", Some(PAGE_SIZE.min(most)));
         let mut rows = Vec::new();
         let mut last: Option<String> = None;
         for _ in 0..MAX_PAGES {
             let mut page = self.send(action, &request)?;
-            if let Json::Array(items) = page {
+            if let Json::Array(mut items) = page {
+                items.truncate(most);
                 return Ok(items);
             }
             if let Some(Json::Array(items)) = page.take("data") {
                 rows.extend(items);
+            }
+            each(&page);
+            if rows.len() >= most {
+                rows.truncate(most);
+                return Ok(rows);
             }
             match page.text("next_cursor") {
                 None => return Ok(rows),
@@ -174,18 +259,28 @@ impl<'a> Context<'a> {
         self.print_as_is(&text)
     }
 
-    /// Prints `{…, secret}` of a create or rotate. Only `secret` is exempt from redaction; the
-    /// human form is the caller's, who hides what is to be hidden.
+    /// Prints `{…, secret}` of a create or rotate; see [`show_minted`](Self::show_minted).
     pub(crate) fn show_secret(
         &mut self,
+        value: Json,
+        human: impl FnOnce(&Json, Style, &Redactor) -> String,
+    ) -> Result<(), CliError> {
+        self.show_minted(value, &["secret"], human)
+    }
+
+    /// Prints an answer that holds a fresh secret. Only the field at `path` is exempt from
+    /// redaction; the human form is the caller's, who hides what is to be hidden.
+    pub(crate) fn show_minted(
+        &mut self,
         mut value: Json,
+        path: &[&str],
         human: impl FnOnce(&Json, Style, &Redactor) -> String,
     ) -> Result<(), CliError> {
         let text = if self.output.is_machine() {
-            let secret = value.get("secret").cloned();
+            let secret = value.at(path).cloned();
             value = self.redactor.json(value);
-            if let Some(secret) = secret {
-                value.set("secret", secret);
+            if let Some((secret, slot)) = secret.zip(value.at_mut(path)) {
+                *slot = secret;
             }
             self.output.render(value)
         } else {
@@ -206,9 +301,36 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// A line on stderr that machines get, too.
+    pub(crate) fn summary(&mut self, line: &str) {
+        self.io.complain(&format!("{}\n", self.redactor.text(line)));
+    }
+
+    /// The terminal, to ask its person something. Answers are read from stdin.
+    pub(crate) fn io(&mut self) -> &mut Io {
+        self.io
+    }
+
+    /// Whether a person is there who reads what is printed and can answer a question.
+    pub(crate) fn can_ask(&self) -> bool {
+        !self.output.is_machine() && self.io.is_interactive()
+    }
+
+    /// Asks the person; everything but a yes is a no.
+    pub(crate) fn confirm(&mut self, question: &str) -> Result<bool, CliError> {
+        let answer = self.io.ask(question);
+        let answer = answer
+            .map_err(|error| CliError::usage(format!("Cannot read the answer: {error}.")))?
+            .unwrap_or_default();
+        Ok(matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
+
     fn connect(&mut self) -> Result<Client, CliError> {
-        let credential = self.credential()?;
         let endpoint = self.endpoint()?;
+        if let Some(token) = self.token.clone() {
+            return Client::new(self.env, endpoint, token, None);
+        }
+        let credential = self.credential()?;
         let flag = self.project_flag.as_deref();
         let project = credentials::project(flag, &self.variables, &self.config, credential.source);
         Client::new(self.env, endpoint, credential.token, project)
@@ -224,20 +346,4 @@ impl Reply {
         let wait = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         wait.unwrap_or(SHORTEST_WAIT).max(SHORTEST_WAIT)
     }
-}
-
-fn read(endpoint: &str, reply: &Reply) -> Result<Json, Box<Failure>> {
-    let Reply {
-        status,
-        retry_after,
-        body,
-    } = reply;
-    if !(200..300).contains(status) {
-        let failure = Failure::from_response(*status, retry_after.as_deref(), body);
-        return Err(Box::new(failure));
-    }
-    if body.trim().is_empty() {
-        return Ok(Json::Object(Vec::new()));
-    }
-    Json::parse(body).map_err(|_| Box::new(Failure::unreadable(endpoint, *status)))
 }

@@ -9,7 +9,7 @@ use crate::environment::{Origin, Variables};
 use crate::error::CliError;
 
 /// Where the server of `langwatch serve` listens.
-const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:5560";
+pub(crate) const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:5560";
 const LOCAL_GATEWAY: &str = "http://127.0.0.1:5563";
 const PUBLIC_GATEWAY: &str = "https://gateway.langwatch.ai";
 

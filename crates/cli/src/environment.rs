@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Variables whose presence says that an agent, not a person, reads the output.
@@ -20,6 +22,9 @@ const AGENT_VARIABLES: [&str; 7] = [
     "LANGWATCH_AGENT_MODE",
 ];
 
+/// Starts a program with its arguments and does not wait for it.
+type Launcher = Box<dyn Fn(&str, &[&str]) -> io::Result<()>>;
+
 /// The surroundings of one run.
 pub struct Environment {
     variables: BTreeMap<String, String>,
@@ -27,6 +32,7 @@ pub struct Environment {
     home: Option<PathBuf>,
     now_ms: i64,
     pause: Box<dyn Fn(Duration)>,
+    launch: Launcher,
 }
 
 impl Environment {
@@ -44,7 +50,18 @@ impl Environment {
             home,
             now_ms,
             pause: Box::new(std::thread::sleep),
+            launch: Box::new(spawn),
         }
+    }
+
+    /// Starts programs (a browser) with `launch` instead of as processes.
+    #[must_use]
+    pub fn with_launcher(
+        mut self,
+        launch: impl Fn(&str, &[&str]) -> io::Result<()> + 'static,
+    ) -> Self {
+        self.launch = Box::new(launch);
+        self
     }
 
     /// Waits with `pause` instead of sleeping.
@@ -97,6 +114,17 @@ impl Environment {
     pub(crate) fn pause(&self, time: Duration) {
         (self.pause)(time);
     }
+
+    pub(crate) fn launch(&self, program: &str, arguments: &[&str]) -> io::Result<()> {
+        (self.launch)(program, arguments)
+    }
+}
+
+fn spawn(program: &str, arguments: &[&str]) -> io::Result<()> {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command.stderr(Stdio::null()).spawn().map(drop)
 }
 
 impl fmt::Debug for Environment {

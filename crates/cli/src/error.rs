@@ -4,6 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
+use crate::advice;
 use crate::failure::Failure;
 use crate::io::Io;
 use crate::json::Json;
@@ -28,6 +29,9 @@ pub(crate) enum CliError {
         action: &'static str,
         failure: Box<Failure>,
     },
+    /// Files that were given are wrong. One reason for each problem: `{code, message, file, line}`.
+    #[error("{message}")]
+    Invalid { message: String, reasons: Vec<Json> },
     #[error("cannot write the output")]
     Output(#[from] io::Error),
     /// The result is printed already, and it is a failure.
@@ -40,12 +44,30 @@ impl CliError {
         Self::Usage(sentence.into())
     }
 
+    /// The failure in full; `None` for those that nobody has to be told of.
+    fn failure(&self, output: &Output) -> Option<Failure> {
+        Some(match self {
+            Self::Usage(sentence) => Failure::local("invalid_arguments", sentence.as_str()),
+            Self::NotSignedIn => not_signed_in(self, output),
+            Self::Call { failure, .. } => (**failure).clone(),
+            Self::Invalid { message, reasons } => {
+                let mut failure = Failure::local("invalid_configuration", message.as_str());
+                failure.reasons.clone_from(reasons);
+                failure
+            }
+            Self::Output(_) | Self::Reported => return None,
+        })
+    }
+
+    /// The document that machine formats print.
+    pub(crate) fn document(&self, output: &Output) -> Json {
+        let other = || Failure::local("internal_error", self.to_string());
+        self.failure(output).unwrap_or_else(other).document()
+    }
+
     /// Prints the failure. Every failure exits with 1.
     pub(crate) fn report(&self, io: &mut Io, output: &Output, redactor: &Redactor) -> u8 {
-        let failure = match self {
-            Self::Usage(sentence) => Failure::local("invalid_arguments", sentence.as_str()),
-            Self::NotSignedIn => Failure::local("not_logged_in", self.to_string()),
-            Self::Call { failure, .. } => (**failure).clone(),
+        match self {
             Self::Output(error) => {
                 // A reader that left early (`| head`) knows that it did.
                 if error.kind() != io::ErrorKind::BrokenPipe {
@@ -54,6 +76,10 @@ impl CliError {
                 return 1;
             }
             Self::Reported => return 1,
+            Self::Usage(_) | Self::NotSignedIn | Self::Call { .. } | Self::Invalid { .. } => {}
+        }
+        let Some(failure) = self.failure(output) else {
+            return 1;
         };
         let style = Style::new(io.colour() && !output.is_machine());
         let headline = match self {
@@ -66,11 +92,37 @@ impl CliError {
             let _ = io.print(&output.encode(&document));
             io.complain(&format!("{}\n", redactor.text(&headline)));
         } else {
-            let text = format!("{}\n{}", style.red(&headline), explanation(style, &failure));
+            let explanation = match self {
+                Self::Invalid { reasons, .. } => problems(reasons),
+                _ => explanation(style, &failure),
+            };
+            let text = format!("{}\n{explanation}", style.red(&headline));
             io.complain(&redactor.text(&text));
         }
         1
     }
+}
+
+/// `file:line: what is wrong`, one line each.
+fn problems(reasons: &[Json]) -> String {
+    let text = |reason: &Json, name| reason.get(name).map(Json::display).unwrap_or_default();
+    let lines = reasons.iter().map(|reason| {
+        let (file, line) = (text(reason, "file"), text(reason, "line"));
+        format!(
+            "  {}\n",
+            clean(&format!("{file}:{line}: {}", text(reason, "message")))
+        )
+    });
+    lines.collect()
+}
+
+/// For a person the sentence itself names the way in; a program looks for it in its field.
+fn not_signed_in(error: &CliError, output: &Output) -> Failure {
+    let mut failure = Failure::local("not_logged_in", error.to_string());
+    if output.is_machine() {
+        failure.suggestions = advice::suggestions(&failure);
+    }
+    failure
 }
 
 /// The blocks under the headline; nothing for local failures.

@@ -3,6 +3,7 @@
 //! The reader accepts the canonical `error.code` object, the legacy `error` string with or without
 //! a `message`, OAuth's `error_description`, a bare `message`, and plain text. Nothing here prints.
 
+use crate::advice;
 use crate::json::Json;
 use crate::table::shorten;
 
@@ -78,12 +79,18 @@ impl Failure {
                 .meta
                 .push(("retry_after_seconds".to_owned(), number_or_text(wait)));
         }
-        if status == 401 {
-            failure.suggestions.push(
-                "Check LANGWATCH_API_KEY, or run `langwatch login --api-key <key>`.".to_owned(),
-            );
+        // What the server itself suggests comes first.
+        for line in advice::suggestions(&failure) {
+            if !failure.suggestions.contains(&line) {
+                failure.suggestions.push(line);
+            }
         }
         failure
+    }
+
+    /// Whether the credential is good, but of a kind that these routes do not take.
+    pub(crate) fn is_wrong_class(&self) -> bool {
+        self.code == "credential_class_mismatch"
     }
 
     /// Whether trying the same again is pointless.
@@ -331,7 +338,10 @@ mod tests {
                 "message": "r"
               }
             ],
-            "suggestions": [],
+            "suggestions": [
+              "Create a key that counts toward it with `langwatch virtual-keys create --name <name> --scope team:<id>`.",
+              "To create it before such a key exists, run `langwatch gateway-budgets create` again with `--allow-unreachable`."
+            ],
             "docUrl": "https://docs.example/x",
             "terminal": true
           }

@@ -44,6 +44,14 @@ impl Json {
         path.iter().try_fold(self, |value, key| value.get(key))
     }
 
+    /// The same, to be changed.
+    pub(crate) fn at_mut(&mut self, path: &[&str]) -> Option<&mut Json> {
+        path.iter().try_fold(self, |value, key| match value {
+            Self::Object(fields) => fields.iter_mut().find(|(k, _)| k == key).map(|(_, v)| v),
+            _ => None,
+        })
+    }
+
     /// The text of a string field.
     pub(crate) fn text(&self, key: &str) -> Option<&str> {
         self.get(key).and_then(Json::as_str)

@@ -46,6 +46,18 @@ pub struct OutputArgs {
     agent: bool,
 }
 
+impl OutputArgs {
+    /// Takes the value of `--json` out when it is JSON text and not a list of fields: then it is
+    /// the body of a command that accepts one, and selects no output.
+    pub(crate) fn take_document(&mut self) -> Option<String> {
+        let text = self.json.as_ref()?.as_deref()?.trim_start();
+        if !text.starts_with(['{', '[']) {
+            return None;
+        }
+        self.json.take().flatten()
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum ShortFormat {
     Json,

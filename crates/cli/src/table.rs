@@ -12,16 +12,16 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn new<const N: usize>(headers: [&'static str; N]) -> Self {
+    pub(crate) fn new(headers: impl Into<Vec<&'static str>>) -> Self {
         Self {
-            headers: headers.to_vec(),
+            headers: headers.into(),
             rows: Vec::new(),
         }
     }
 
     /// Cells may hold colour codes made by [`Style`]; foreign text goes through [`clean`] first.
-    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(Vec::from(cells));
+    pub(crate) fn row(&mut self, cells: impl Into<Vec<String>>) {
+        self.rows.push(cells.into());
     }
 
     pub(crate) fn render(&self, style: Style) -> String {

@@ -6,8 +6,9 @@
 use clap::{Args, Subcommand};
 use ureq::http::Method;
 
-use super::{bare, model_provider_view as view};
-use crate::args::{parse_object, parse_scope};
+use super::collection::Collection;
+use super::model_provider_flags::{CreateFlags, UpdateFlags};
+use super::model_provider_view as view;
 use crate::client::{Headers, Request, segment};
 use crate::context::Context;
 use crate::error::CliError;
@@ -15,7 +16,12 @@ use crate::json::Json;
 use crate::output::OutputArgs;
 
 const BY_KIND: &str = "/api/model-providers";
-const BY_ID: &str = "/api/gateway/v1/model-providers";
+
+pub(super) const PROVIDERS: Collection = Collection {
+    base: "/api/gateway/v1/model-providers",
+    headers: Headers::Project,
+    envelope: "model_provider",
+};
 
 const CREATE_EXAMPLES: &str = "\
 Examples:
@@ -87,132 +93,40 @@ pub(crate) enum ModelProviderCommand {
     },
 }
 
-/// What create and update have in common.
-#[derive(Args, Debug)]
-struct CommonFlags {
-    /// Name to show
-    #[arg(long)]
-    name: Option<String>,
-
-    /// A key of the provider (repeatable); prefer --key-from-env, other users see arguments
-    #[arg(long = "key", value_name = "NAME=VALUE")]
-    keys: Vec<String>,
-
-    /// The same, its value taken from the environment variable NAME (repeatable)
-    #[arg(long = "key-from-env", value_name = "NAME")]
-    keys_from_env: Vec<String>,
-
-    /// Requests a minute
-    #[arg(long, value_name = "N")]
-    rpm: Option<u32>,
-
-    /// Tokens a minute
-    #[arg(long, value_name = "N")]
-    tpm: Option<u32>,
-
-    /// Requests a day
-    #[arg(long, value_name = "N")]
-    rpd: Option<u32>,
-
-    /// Place in the fallback order of the organization; lower goes first
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    priority: Option<i32>,
-
-    /// Settings of the provider as a JSON object, such as base_url or region
-    #[arg(long, value_name = "JSON", value_parser = parse_object)]
-    provider_config: Option<Json>,
-
-    /// Short name that requests and policies may use for this credential
-    #[arg(long, value_name = "HANDLE")]
-    handle: Option<String>,
-}
-
-/// The flags of `create`.
-#[derive(Args, Debug)]
-pub(crate) struct CreateFlags {
-    /// Provider kind, such as openai, anthropic, azure, bedrock, vertex, gemini or custom
-    #[arg(long, value_name = "KIND")]
-    provider: String,
-
-    /// Who may use it: org, team or project, then its id or slug (repeatable)
-    #[arg(long = "scope", value_name = "TYPE:ID", value_parser = parse_scope, required = true)]
-    scopes: Vec<Json>,
-
-    #[command(flatten)]
-    common: CommonFlags,
-}
-
-/// The flags of `update`.
-#[derive(Args, Debug)]
-pub(crate) struct UpdateFlags {
-    /// Id of the model provider
-    id: String,
-
-    /// Who may use it (repeatable; replaces all scopes)
-    #[arg(long = "scope", value_name = "TYPE:ID", value_parser = parse_scope)]
-    scopes: Vec<Json>,
-
-    #[command(flatten)]
-    common: CommonFlags,
-
-    /// Remove the limit of requests a minute
-    #[arg(long, conflicts_with = "rpm")]
-    clear_rpm: bool,
-
-    /// Remove the limit of tokens a minute
-    #[arg(long, conflicts_with = "tpm")]
-    clear_tpm: bool,
-
-    /// Remove the limit of requests a day
-    #[arg(long, conflicts_with = "rpd")]
-    clear_rpd: bool,
-
-    /// Leave the fallback order of the organization
-    #[arg(long, conflicts_with = "priority")]
-    clear_priority: bool,
-}
-
 pub(crate) fn run(
     command: ModelProviderCommand,
     context: &mut Context<'_>,
 ) -> Result<(), CliError> {
     match command {
         ModelProviderCommand::Create(flags) => {
-            let mut body = Json::object([
-                ("provider", flags.provider.to_ascii_lowercase().into()),
-                ("scopes", flags.scopes.clone().into()),
-                ("custom_keys", Json::Object(Vec::new())),
-            ]);
-            flags.common.add_to(&mut body, context)?;
-            let request = Request::new(Method::POST, Headers::Project, BY_ID).body(body);
+            let request = PROVIDERS.create(flags.body(context)?, flags.idempotency_key());
             change(context, "create the model provider", &request, "created")
         }
         ModelProviderCommand::List { all } => list(context, all),
         ModelProviderCommand::Get { id } => {
-            let answer = context.send("get the model provider", &on_row(Method::GET, &id, ""))?;
-            context.show(bare(answer, "model_provider"), view::provider)
+            let provider = PROVIDERS.one(context, "get the model provider", &PROVIDERS.get(&id))?;
+            context.show(provider, view::provider)
         }
         ModelProviderCommand::Update(flags) => {
-            let body = flags.body(context)?;
-            let request = on_row(Method::PATCH, &flags.id, "").body(body);
+            let request = PROVIDERS.patch(flags.id(), flags.body(context)?);
             change(context, "update the model provider", &request, "updated")
         }
         ModelProviderCommand::Delete { id } => {
-            let request = on_row(Method::DELETE, &id, "");
+            let request = PROVIDERS.delete(&id);
             change(context, "delete the model provider", &request, "deleted")
         }
         ModelProviderCommand::Enable { id } => {
             let body = Json::object([("enabled", true.into())]);
-            let request = on_row(Method::PATCH, &id, "").body(body);
+            let request = PROVIDERS.patch(&id, body);
             change(context, "enable the model provider", &request, "enabled")
         }
         ModelProviderCommand::Disable { id } => {
             let body = Json::object([("enabled", false.into())]);
-            let request = on_row(Method::PATCH, &id, "").body(body);
+            let request = PROVIDERS.patch(&id, body);
             change(context, "disable the model provider", &request, "disabled")
         }
         ModelProviderCommand::Test { id } => {
-            let request = on_row(Method::POST, &id, "/test").body(Json::Object(Vec::new()));
+            let request = PROVIDERS.post(&id, "/test", Json::Object(Vec::new()));
             let result = context.send("test the model provider", &request)?;
             let ok = result.get("ok").and_then(Json::as_bool) == Some(true);
             context.show(result, view::test)?;
@@ -233,21 +147,13 @@ pub(crate) fn run(
     }
 }
 
-fn on_row(method: Method, id: &str, tail: &str) -> Request {
-    Request::new(
-        method,
-        Headers::Project,
-        format!("{BY_ID}/{}{tail}", segment(id)),
-    )
-}
-
 fn change(
     context: &mut Context<'_>,
     action: &'static str,
     request: &Request,
     done: &str,
 ) -> Result<(), CliError> {
-    let provider = bare(context.send(action, request)?, "model_provider");
+    let provider = PROVIDERS.one(context, action, request)?;
     context.show(provider, |provider, style| {
         view::changed(provider, style, done)
     })
@@ -256,8 +162,7 @@ fn change(
 fn list(context: &mut Context<'_>, all: bool) -> Result<(), CliError> {
     let action = "list model providers";
     if all {
-        let request = Request::new(Method::GET, Headers::Project, BY_ID);
-        let rows = context.send_all(action, request)?;
+        let rows = context.send_all(action, PROVIDERS.list())?;
         return context.show(rows.into(), view::rows);
     }
     let request = Request::new(Method::GET, Headers::Project, BY_KIND);
@@ -287,13 +192,25 @@ fn set(
     let path = format!("{BY_KIND}/{}", segment(&provider));
     let request = Request::new(Method::PUT, Headers::Project, path).body(body);
     let map = context.send("set the model provider", &request)?;
-    let stored = map.at(&[&provider, "enabled"]).and_then(Json::as_bool);
+    let entry = map
+        .get(&provider)
+        .or_else(|| map.get(stored_kind(&provider)));
+    let stored = entry.and_then(|entry| entry.get("enabled")?.as_bool());
     let result = Json::object([
         ("provider", provider.into()),
         ("enabled", stored.unwrap_or(enabled).into()),
         ("defaultModel", default_model.into()),
     ]);
     context.show(result, view::set)
+}
+
+/// The name that the server stores a kind under.
+pub(super) fn stored_kind(provider: &str) -> &str {
+    match provider {
+        "google" | "google_gemini" => "gemini",
+        "vertex" => "vertex_ai",
+        kind => kind,
+    }
 }
 
 /// `OPENAI_API_KEY` for `openai`; `google` is Google's own name, whatever the kind is stored as.
@@ -307,107 +224,4 @@ fn key_field(provider: &str) -> String {
     };
     let name: String = provider.chars().map(letter).collect();
     format!("{name}_API_KEY")
-}
-
-/// Hides the value from now on, unless it is a setting beside the secret, such as a region.
-fn learn(context: &mut Context<'_>, name: &str, value: &str) {
-    let name = name.to_ascii_uppercase();
-    let settings = [
-        "REGION", "LOCATION", "ENDPOINT", "URL", "HOST", "VERSION", "PROJECT",
-    ];
-    if !settings.iter().any(|word| name.contains(word)) {
-        context.redactor.learn(value);
-    }
-}
-
-impl UpdateFlags {
-    fn body(&self, context: &mut Context<'_>) -> Result<Json, CliError> {
-        let mut body = Json::Object(Vec::new());
-        if !self.scopes.is_empty() {
-            body.set("scopes", self.scopes.clone().into());
-        }
-        self.common.add_to(&mut body, context)?;
-        let clears = [
-            (self.clear_rpm, "rpm"),
-            (self.clear_tpm, "tpm"),
-            (self.clear_rpd, "rpd"),
-        ];
-        if clears.iter().any(|(clear, _)| *clear) {
-            let mut limits = body
-                .take("rate_limit")
-                .unwrap_or_else(|| Json::Object(Vec::new()));
-            for (_, name) in clears.iter().filter(|(clear, _)| *clear) {
-                limits.set(name, Json::Null);
-            }
-            body.set("rate_limit", limits);
-        }
-        if self.clear_priority {
-            body.set("fallback_priority_global", Json::Null);
-        }
-        if body.fields().is_empty() {
-            return Err(CliError::usage(
-                "nothing to update. Provide at least one of --name, --scope, --key, \
-                 --key-from-env, --rpm, --tpm, --rpd, --priority, --provider-config, --handle, \
-                 or a --clear-… flag.",
-            ));
-        }
-        Ok(body)
-    }
-}
-
-impl CommonFlags {
-    fn add_to(&self, body: &mut Json, context: &mut Context<'_>) -> Result<(), CliError> {
-        if let Some(name) = &self.name {
-            body.set("name", name.as_str().into());
-        }
-        if let Some(handle) = &self.handle {
-            body.set("routing_handle", handle.as_str().into());
-        }
-        let keys = self.custom_keys(context)?;
-        if !keys.fields().is_empty() {
-            body.set("custom_keys", keys);
-        }
-        let limits = [("rpm", self.rpm), ("tpm", self.tpm), ("rpd", self.rpd)];
-        let limits = limits
-            .into_iter()
-            .filter_map(|(name, limit)| Some((name.to_owned(), Json::from(i64::from(limit?)))));
-        let limits: Vec<(String, Json)> = limits.collect();
-        if !limits.is_empty() {
-            body.set("rate_limit", Json::Object(limits));
-        }
-        if let Some(priority) = self.priority {
-            body.set("fallback_priority_global", i64::from(priority).into());
-        }
-        if let Some(config) = &self.provider_config {
-            body.set("provider_config", config.clone());
-        }
-        Ok(())
-    }
-
-    /// The keys by name. Nothing said about a wrong one may repeat it: it may be the secret.
-    fn custom_keys(&self, context: &mut Context<'_>) -> Result<Json, CliError> {
-        let mut keys = Json::Object(Vec::new());
-        for pair in &self.keys {
-            let (name, value) = pair.split_once('=').unwrap_or_default();
-            let (name, value) = (name.trim(), value.trim());
-            if name.is_empty() || value.is_empty() {
-                return Err(CliError::usage(
-                    "--key needs a name and a value: NAME=VALUE.",
-                ));
-            }
-            learn(context, name, value);
-            keys.set(name, value.into());
-        }
-        for name in &self.keys_from_env {
-            let value = context.env.variable(name).unwrap_or_default().trim();
-            if value.is_empty() {
-                return Err(CliError::usage(format!(
-                    "The environment variable {name} of --key-from-env is not set."
-                )));
-            }
-            learn(context, name, value);
-            keys.set(name, value.into());
-        }
-        Ok(keys)
-    }
 }

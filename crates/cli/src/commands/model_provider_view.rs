@@ -73,6 +73,13 @@ pub(crate) fn provider(provider: &Json, style: Style) -> String {
         ),
         ("Priority", optional(provider, "fallback_priority_global")),
         ("Settings", optional(provider, "provider_config")),
+        ("Extra headers", header_names(provider.get("extra_headers"))),
+        ("Models", models(provider.get("custom_models"))),
+        (
+            "Embeddings",
+            models(provider.get("custom_embeddings_models")),
+        ),
+        ("Deployments", deployments(provider)),
         ("Health", optional(provider, "health_status")),
         ("Circuit opened", when(provider.get("circuit_opened_at"))),
         ("Disabled", when(provider.get("disabled_at"))),
@@ -136,4 +143,33 @@ fn key_names(keys: Option<&Json>) -> Option<String> {
         .map(|(name, _)| name.as_str())
         .collect();
     (!names.is_empty()).then(|| clean(&names.join(", ")))
+}
+
+/// Their values may be credentials.
+fn header_names(headers: Option<&Json>) -> Option<String> {
+    let names: Vec<&str> = headers?
+        .items()
+        .iter()
+        .filter_map(|h| h.text("key"))
+        .collect();
+    (!names.is_empty()).then(|| clean(&names.join(", ")))
+}
+
+/// Declared models: names, or entries with an id.
+fn models(models: Option<&Json>) -> Option<String> {
+    let names = models?.items().iter().map(|model| {
+        let entry = model.text("id").or_else(|| model.text("name"));
+        entry.map_or_else(|| model.display(), str::to_owned)
+    });
+    let names: Vec<String> = names.collect();
+    (!names.is_empty()).then(|| clean(&names.join(", ")))
+}
+
+fn deployments(provider: &Json) -> Option<String> {
+    let pairs = provider.get("deployment_mapping")?.fields();
+    let pairs: Vec<String> = pairs
+        .iter()
+        .map(|(model, native)| format!("{model} → {}", native.display()))
+        .collect();
+    (!pairs.is_empty()).then(|| clean(&pairs.join(", ")))
 }

@@ -2,10 +2,10 @@
 
 use clap::{Args, ValueEnum};
 
-use crate::args::{
-    Expiry, pairs_object, parse_expiry, parse_object, parse_pair, parse_scope, parse_usd,
-    read_object,
+use super::flags::{
+    Breach, IdempotencyFlag, LabelFlags, set_nulls, set_text, set_value, something, spelling,
 };
+use crate::args::{Expiry, parse_expiry, parse_object, parse_scope, parse_usd, text_or_file};
 use crate::environment::Environment;
 use crate::error::CliError;
 use crate::json::Json;
@@ -23,12 +23,6 @@ enum BudgetWindow {
     Day,
     Week,
     Month,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Breach {
-    Block,
-    Warn,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -95,13 +89,12 @@ struct CommonFlags {
     #[arg(long, value_name = "WHEN", value_parser = parse_expiry)]
     expires_at: Option<Expiry>,
 
-    /// Your own id for the key, unique in the organization
-    #[arg(long, value_name = "ID")]
-    external_id: Option<String>,
+    /// Tag that cache rules and lists may ask for (repeatable; replaces all tags on update)
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
 
-    /// Your own label for the key (repeatable; replaces all labels on update)
-    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
-    metadata: Vec<(String, String)>,
+    #[command(flatten)]
+    labels: LabelFlags,
 }
 
 /// The flags of `create`.
@@ -126,9 +119,8 @@ pub(crate) struct CreateFlags {
     #[command(flatten)]
     common: CommonFlags,
 
-    /// Makes repeating the call safe: the same key answers with the same virtual key for 24 hours
-    #[arg(long, value_name = "KEY")]
-    idempotency_key: Option<String>,
+    #[command(flatten)]
+    idempotency: IdempotencyFlag,
 }
 
 /// The flags of `update`.
@@ -167,6 +159,10 @@ pub(crate) struct UpdateFlags {
     /// Let the key live on without an end
     #[arg(long, conflicts_with = "expires_at")]
     clear_expires_at: bool,
+
+    /// Remove all labels
+    #[arg(long, conflicts_with = "metadata")]
+    clear_metadata: bool,
 }
 
 impl CreateFlags {
@@ -179,7 +175,7 @@ impl CreateFlags {
             self.principal_user.as_deref(),
         );
         set_value(&mut body, "env", self.env);
-        self.common.add_to(&mut body, env)?;
+        self.common.add_to(&mut body, env, None)?;
         if self.common.expires_at == Some(Expiry::Never) {
             body.take("expires_at");
         }
@@ -187,7 +183,7 @@ impl CreateFlags {
     }
 
     pub(crate) fn idempotency_key(&self) -> Option<&str> {
-        self.idempotency_key.as_deref()
+        self.idempotency.key()
     }
 
     /// The budget as it was asked for, for the person.
@@ -208,36 +204,46 @@ impl UpdateFlags {
         &self.id
     }
 
-    pub(crate) fn body(&self, env: &Environment) -> Result<Json, CliError> {
+    /// Whether the body depends on the `config.metadata` that the server holds: tags replace their
+    /// list, and what is stored beside it stays.
+    pub(crate) fn keeps_metadata(&self) -> bool {
+        !self.common.tags.is_empty()
+    }
+
+    pub(crate) fn body(&self, env: &Environment, stored: Option<Json>) -> Result<Json, CliError> {
         let mut body = Json::Object(Vec::new());
         set_text(&mut body, "name", self.name.as_deref());
         set_text(&mut body, "description", self.description.as_deref());
-        self.common.add_to(&mut body, env)?;
-        for (clear, field) in [
-            (self.clear_description, "description"),
-            (self.clear_trace_project, "trace_project_id"),
-            (self.clear_routing_policy, "routing_policy_id"),
-            (self.clear_budget, "budget"),
-            (self.clear_expires_at, "expires_at"),
-        ] {
-            if clear {
-                body.set(field, Json::Null);
-            }
+        self.common.add_to(&mut body, env, stored)?;
+        set_nulls(
+            &mut body,
+            &[
+                (self.clear_description, "description"),
+                (self.clear_trace_project, "trace_project_id"),
+                (self.clear_routing_policy, "routing_policy_id"),
+                (self.clear_budget, "budget"),
+                (self.clear_expires_at, "expires_at"),
+            ],
+        );
+        if self.clear_metadata {
+            body.set("metadata", Json::Object(Vec::new()));
         }
-        if body.fields().is_empty() {
-            return Err(CliError::usage(
-                "nothing to update. Provide at least one of --name, --description, --scope, \
-                 --trace-project, --routing-policy, --routing-mode, --budget-limit, \
-                 --providers-allowed, --config-json, --config-file, --expires-at, --external-id, \
-                 --metadata, or a --clear-… flag.",
-            ));
-        }
-        Ok(body)
+        something(
+            body,
+            "--name, --description, --scope, --trace-project, --routing-policy, --routing-mode, \
+             --budget-limit, --providers-allowed, --config-json, --config-file, --expires-at, \
+             --tag, --external-id, --metadata, or a --clear-… flag",
+        )
     }
 }
 
 impl CommonFlags {
-    fn add_to(&self, body: &mut Json, env: &Environment) -> Result<(), CliError> {
+    fn add_to(
+        &self,
+        body: &mut Json,
+        env: &Environment,
+        stored_metadata: Option<Json>,
+    ) -> Result<(), CliError> {
         if !self.scopes.is_empty() {
             body.set("scopes", self.scopes.clone().into());
         }
@@ -252,28 +258,23 @@ impl CommonFlags {
             set_value(&mut budget, "on_breach", self.budget_breach);
             body.set("budget", budget);
         }
-        if let Some(config) = self.config(env)? {
+        if let Some(config) = self.config(env, stored_metadata)? {
             body.set("config", config);
         }
         if let Some(expiry) = &self.expires_at {
             body.set("expires_at", expiry.to_json(env.now_ms()));
         }
-        match self.external_id.as_deref().map(str::trim) {
-            Some("") => body.set("external_id", Json::Null),
-            id => set_text(body, "external_id", id),
-        }
-        if !self.metadata.is_empty() {
-            body.set("metadata", pairs_object(&self.metadata));
-        }
+        self.labels.add_to(body);
         Ok(())
     }
 
-    fn config(&self, env: &Environment) -> Result<Option<Json>, CliError> {
-        let mut config = match (&self.config_json, &self.config_file) {
-            (Some(config), _) => Some(config.clone()),
-            (None, Some(path)) => Some(read_object(env, path)?),
-            (None, None) => None,
-        };
+    fn config(
+        &self,
+        env: &Environment,
+        stored_metadata: Option<Json>,
+    ) -> Result<Option<Json>, CliError> {
+        let file = self.config_file.as_deref();
+        let mut config = text_or_file(env, self.config_json.as_ref(), file)?;
         if let Some(providers) = &self.providers_allowed {
             let ids = providers
                 .iter()
@@ -285,26 +286,16 @@ impl CommonFlags {
             config.take("providers_allowed");
             config.set("providersAllowed", ids.into());
         }
+        if !self.tags.is_empty() {
+            let config = config.get_or_insert_with(|| Json::Object(Vec::new()));
+            let given = config.take("metadata").or(stored_metadata);
+            let mut metadata = given
+                .filter(|given| matches!(given, Json::Object(_)))
+                .unwrap_or_else(|| Json::Object(Vec::new()));
+            let tags: Vec<Json> = self.tags.iter().map(|tag| tag.as_str().into()).collect();
+            metadata.set("tags", tags.into());
+            config.set("metadata", metadata);
+        }
         Ok(config)
     }
-}
-
-fn set_text(body: &mut Json, field: &str, value: Option<&str>) {
-    if let Some(value) = value {
-        body.set(field, value.into());
-    }
-}
-
-fn set_value<T: ValueEnum>(body: &mut Json, field: &str, value: Option<T>) {
-    if let Some(value) = value {
-        body.set(field, spelling(&value).into());
-    }
-}
-
-/// The value as the API spells it.
-fn spelling<T: ValueEnum>(value: &T) -> String {
-    value
-        .to_possible_value()
-        .map(|value| value.get_name().to_owned())
-        .unwrap_or_default()
 }

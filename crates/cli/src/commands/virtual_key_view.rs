@@ -1,8 +1,10 @@
 //! How virtual keys, their spend and their budgets look to a person.
 
+use super::gateway_budget_view;
 use crate::args::{scopes_text, when};
 use crate::client::segment;
 use crate::context::Context;
+use crate::decimal::dollars;
 use crate::error::CliError;
 use crate::json::Json;
 use crate::redact::Redactor;
@@ -166,50 +168,7 @@ pub(crate) fn budgets(budgets: &Json, style: Style) -> String {
                 langwatch virtual-keys update <id> --budget-limit 25 --budget-window month\n"
             .to_owned();
     }
-    let mut table = Table::new([
-        "ID", "Name", "Scope", "Window", "Breach", "Limit", "Spent", "Resets",
-    ]);
-    for budget in budgets.items() {
-        let resets = when(budget.get("resets_at"));
-        table.row([
-            field(budget, "id"),
-            field(budget, "name"),
-            format!(
-                "{}:{}",
-                field(budget, "scope_type"),
-                field(budget, "scope_id")
-            ),
-            field(budget, "window"),
-            field(budget, "on_breach"),
-            dollars(budget.get("limit_usd")),
-            spent(budget, style),
-            resets.map_or_else(|| "-".to_owned(), |at| at.chars().take(10).collect()),
-        ]);
-    }
-    table.render(style)
-}
-
-/// Yellow from 80 % of the limit on, red at the limit.
-fn spent(budget: &Json, style: Style) -> String {
-    let text = dollars(budget.get("spent_usd"));
-    let amount = |name| budget.text(name).and_then(|text| text.parse::<f64>().ok());
-    match amount("spent_usd").zip(amount("limit_usd")) {
-        Some((spent, limit)) if limit > 0.0 && spent >= limit => style.red(&text),
-        Some((spent, limit)) if limit > 0.0 && spent >= 0.8 * limit => style.yellow(&text),
-        _ => text,
-    }
-}
-
-/// Decimal text as it came, with at least two digits behind the point.
-fn dollars(value: Option<&Json>) -> String {
-    let Some(text) = value.filter(|value| !value.is_null()).map(Json::display) else {
-        return "-".to_owned();
-    };
-    match text.split_once('.') {
-        None => clean(&format!("${text}.00")),
-        Some((_, fraction)) if fraction.len() < 2 => clean(&format!("${text}0")),
-        Some(_) => clean(&format!("${text}")),
-    }
+    gateway_budget_view::table(budgets, style)
 }
 
 fn status(key: &Json, style: Style) -> String {
@@ -227,8 +186,9 @@ fn prefix(key: &Json) -> String {
         .map_or_else(|| "-".to_owned(), |p| clean(&format!("{p}...")))
 }
 
-fn metadata(key: &Json) -> Option<String> {
-    let pairs = key.get("metadata")?.fields();
+/// The caller's own labels, `a=b, c=d`; nothing when there are none.
+pub(crate) fn metadata(resource: &Json) -> Option<String> {
+    let pairs = resource.get("metadata")?.fields();
     let pairs: Vec<String> = pairs
         .iter()
         .map(|(k, v)| format!("{k}={}", v.display()))

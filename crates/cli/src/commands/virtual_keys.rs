@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use ureq::http::Method;
 
 use super::bare;
+use super::virtual_key_effective::effective;
 use super::virtual_key_flags::{CreateFlags, UpdateFlags};
 use super::virtual_key_view as view;
 use crate::args::parse_instant;
@@ -91,6 +92,11 @@ pub(crate) enum VirtualKeysCommand {
         /// Id of the key
         id: String,
     },
+    /// Show what a key reaches: providers in order, those left out and why, model aliases
+    Effective {
+        /// Id of the key
+        id: String,
+    },
 }
 
 pub(crate) fn run(command: VirtualKeysCommand, context: &mut Context<'_>) -> Result<(), CliError> {
@@ -100,11 +106,7 @@ pub(crate) fn run(command: VirtualKeysCommand, context: &mut Context<'_>) -> Res
             status,
         } => list(context, external_id, status),
         VirtualKeysCommand::Get { id } => {
-            let request = on_key(Method::GET, &id, "");
-            let key = bare(
-                context.send("get the virtual key", &request)?,
-                "virtual_key",
-            );
+            let key = get(context, &id)?;
             let link = view::link(context, &key)?;
             context.show(key, |key, style| view::key(key, style, &link))
         }
@@ -139,6 +141,11 @@ pub(crate) fn run(command: VirtualKeysCommand, context: &mut Context<'_>) -> Res
             context.show(spend, view::spend)
         }
         VirtualKeysCommand::Budgets { id } => budgets(context, &id),
+        VirtualKeysCommand::Effective { id } => {
+            let request = on_key(Method::GET, &id, "/effective");
+            let reach = context.send("work out what the virtual key reaches", &request)?;
+            context.show(reach, effective)
+        }
     }
 }
 
@@ -148,6 +155,13 @@ fn on_key(method: Method, id: &str, tail: &str) -> Request {
         Headers::Gateway,
         format!("{BASE}/{}{tail}", segment(id)),
     )
+}
+
+/// The key object of one virtual key.
+pub(super) fn get(context: &mut Context<'_>, id: &str) -> Result<Json, CliError> {
+    let request = on_key(Method::GET, id, "");
+    let answer = context.send("get the virtual key", &request)?;
+    Ok(bare(answer, "virtual_key"))
 }
 
 fn list(
@@ -184,7 +198,13 @@ fn create(context: &mut Context<'_>, flags: &CreateFlags) -> Result<(), CliError
 }
 
 fn update(context: &mut Context<'_>, flags: &UpdateFlags) -> Result<(), CliError> {
-    let request = on_key(Method::PATCH, flags.id(), "").body(flags.body(context.env)?);
+    let mut stored = None;
+    if flags.keeps_metadata() {
+        stored = get(context, flags.id())?
+            .take("config")
+            .and_then(|mut config| config.take("metadata"));
+    }
+    let request = on_key(Method::PATCH, flags.id(), "").body(flags.body(context.env, stored)?);
     change(context, "update the virtual key", &request, "updated")
 }
 

@@ -88,6 +88,8 @@ fn no_key_names_the_way_in() {
         Some(&"not_logged_in".into())
     );
     assert_eq!(document.at(&["error", "httpStatus"]), None);
+    let said = document.at(&["error", "suggestions"]).map(Json::items);
+    assert_eq!(said.map(<[Json]>::len), Some(1));
 }
 
 #[test]

@@ -64,16 +64,38 @@ fn an_unknown_command_gets_a_suggestion_the_help_and_exit_1() {
     Usage: langwatch <COMMAND>
 
     Commands:
-      virtual-keys    Create, list and manage virtual keys, the keys that applications call the gateway
-                      with [alias: vk]
-      model-provider  Store and manage the credentials of AI providers [alias: model-providers]
-      trace           Find and read traces, by trace id, gateway request id or text [alias: traces]
-      env             Print the variables that point AI tools at the gateway
-      config          Read and change the configuration
-      whoami          Show which organization, endpoint and credential the commands use
-      login           Keep an API key or an endpoint for the commands to use
-      serve           A server command
-      help            Print this message or the help of the given subcommand(s)
+      virtual-keys      Create, list and manage virtual keys, the keys that applications call the
+                        gateway with [alias: vk]
+      model-provider    Store and manage the credentials of AI providers [alias: model-providers]
+      routing-policies  Choose the providers of virtual keys, their order and their rules
+      gateway-budgets   Limit what may be spent: by organization, team, project, key, person or end user
+      cache-rules       Say which requests the cache answers
+      guardrails        Check what goes to models and what comes back
+      model-prices      Set prices of your own for models
+      apply             Make the server as configuration files say; nothing is ever deleted
+      diff              Show what apply would change
+      export            Write the settings of the server as a configuration file, without secrets
+      trace             Find and read traces, by trace id, gateway request id or text [alias: traces]
+      audit             Read who changed what
+      api-keys          Create, list and manage API keys, the keys that scripts call the API with
+      projects          Create, list and manage projects and their keys
+      teams             Create, list and manage teams and who is in them
+      groups            Create, list and manage groups, their members and what they may do
+      roles             Create, list and manage custom roles
+      role-bindings     Say who may do what, and where
+      members           List and manage the people of the organization
+      invites           Invite people into the organization
+      organization      Show and change the organization
+      organizations     Create and list organizations, as the operator of the installation
+      env               Print the variables that point AI tools at the gateway
+      config            Read and change the configuration
+      whoami            Show which organization, endpoint and credential the commands use
+      login             Keep an API key, a token or an endpoint for the commands to use
+      logout            Delete the stored credentials
+      open              Open a page of the console in a browser
+      completions       Print the completion script of a shell
+      serve             A server command
+      help              Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help  Print help

@@ -1,9 +1,29 @@
 //! Commands from their words to their bytes: a real parser, real sockets, a scripted server.
 
+mod access;
+mod advice;
+mod api_keys;
+mod as_code;
+mod as_code_files;
+mod audit;
+mod cache_rules;
+mod completions;
 mod errors;
+mod fake_api;
+mod gateway_budgets;
+mod groups;
+mod guardrails;
 mod help;
+mod model_prices;
 mod model_provider;
+mod open;
+mod organizations;
+mod people;
+mod projects;
+mod routing_policies;
 mod session;
+mod sign_in;
+mod teams;
 mod trace;
 mod virtual_keys;
 
@@ -19,7 +39,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 use tempfile::TempDir;
 
 use crate::json::Json;
-use crate::{ClientCommand, Environment, Io, Outcome, render_clap_error_with_help, run};
+use crate::{
+    ClientCommand, Environment, Io, Outcome, print_completions, render_clap_error_with_help, run,
+};
 
 /// 2026-07-25T17:20:00Z
 const NOW_MS: i64 = 1_785_000_000_000;
@@ -53,6 +75,11 @@ struct Seen {
 impl Seen {
     fn line(&self) -> String {
         format!("{} {}", self.method, self.path)
+    }
+
+    /// The body as a value.
+    fn json(&self) -> Json {
+        Json::parse(&self.body).expect("a JSON body")
     }
 
     fn header(&self, name: &str) -> Option<&str> {
@@ -104,6 +131,11 @@ impl Server {
         assert_eq!(requests.len(), 1, "one request");
         requests.remove(0)
     }
+}
+
+/// The JSON text without its spaces.
+fn compact(text: &str) -> String {
+    Json::parse(text).expect("valid").compact()
 }
 
 fn read_request(stream: &mut TcpStream) -> Seen {
@@ -158,6 +190,10 @@ impl Write for Screen {
 struct Shell {
     vars: BTreeMap<String, String>,
     dir: TempDir,
+    colour: bool,
+    input: String,
+    is_terminal: bool,
+    programs: &'static [&'static str],
 }
 
 struct Done {
@@ -165,6 +201,8 @@ struct Done {
     out: String,
     err: String,
     waits: Vec<Duration>,
+    /// The programs that were started, with their arguments.
+    started: Vec<String>,
 }
 
 impl Done {
@@ -195,6 +233,10 @@ impl Shell {
         Self {
             vars: BTreeMap::new(),
             dir,
+            colour: false,
+            input: String::new(),
+            is_terminal: false,
+            programs: &[],
         }
     }
 
@@ -207,6 +249,30 @@ impl Shell {
 
     fn var(mut self, name: &str, value: &str) -> Self {
         self.vars.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// On a terminal that shows colours.
+    fn coloured(mut self) -> Self {
+        self.colour = true;
+        self
+    }
+
+    /// With this on standard input.
+    fn input(mut self, text: &str) -> Self {
+        text.clone_into(&mut self.input);
+        self
+    }
+
+    /// At a terminal, where a person types this.
+    fn typing(mut self, text: &str) -> Self {
+        self.is_terminal = true;
+        self.input(text)
+    }
+
+    /// With these programs on the machine, and no other.
+    fn programs(mut self, programs: &'static [&'static str]) -> Self {
+        self.programs = programs;
         self
     }
 
@@ -243,12 +309,32 @@ impl Shell {
         let home = self.dir.path().to_owned();
         let env = Environment::new(self.vars.clone(), home.join("work"), Some(home), NOW_MS)
             .with_pause(move |time| recorded.borrow_mut().push(time));
-        let mut io = Io::new(Box::new(out.clone()), Box::new(err.clone()), false, false);
+        let started = Rc::new(RefCell::new(Vec::new()));
+        let (recorded, programs) = (Rc::clone(&started), self.programs);
+        let env = env.with_launcher(move |program, arguments| {
+            if !programs.contains(&program) {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            let words = [&[program], arguments].concat().join(" ");
+            recorded.borrow_mut().push(words);
+            Ok(())
+        });
+        let stdin = Box::new(io::Cursor::new(self.input.clone().into_bytes()));
+        let is_terminal = self.is_terminal;
+        let (stdout, stderr) = (Box::new(out.clone()), Box::new(err.clone()));
+        let out_is_terminal = is_terminal || self.colour;
+        let mut io =
+            Io::new(stdout, stderr, out_is_terminal, self.colour).with_stdin(stdin, is_terminal);
         let words = ["langwatch"].iter().chain(words);
         let outcome = match Cli::try_parse_from(words) {
             Ok(Cli {
                 command: Commands::Client(command),
-            }) => run(*command, &env, &mut io),
+            }) => match run(*command, &env, &mut io) {
+                Outcome::Completions(args) => {
+                    Outcome::Exit(print_completions(args, Cli::command(), &mut io))
+                }
+                outcome => outcome,
+            },
             Ok(Cli {
                 command: Commands::Serve,
             }) => panic!("not a client command"),
@@ -257,12 +343,33 @@ impl Shell {
                 Outcome::Exit(render_clap_error_with_help(&error, root, &mut io))
             }
         };
-        let waits = waits.borrow().clone();
+        let (waits, started) = (waits.borrow().clone(), started.borrow().clone());
         Done {
             outcome,
             out: out.text(),
             err: err.text(),
             waits,
+            started,
         }
     }
+}
+
+/// Runs an organization command as a machine and as a person against the same answer. The machine
+/// form must be `printed`; returns the request and what the person saw.
+#[track_caller]
+fn both_forms(words: &[&str], answer: &str, printed: &str) -> (Seen, String) {
+    let server = Server::answering([(200, answer), (200, answer)]);
+    // A project must not leak into calls on the organization.
+    let shell = Shell::at(&server).var("LANGWATCH_PROJECT_ID", "proj_9");
+    let machine = shell.run_words(&[words, &["-f", "json"]].concat());
+    assert_eq!(machine.json().compact(), compact(printed));
+    assert_eq!(machine.err, "");
+    let human = shell.run_words(words).ok().to_owned();
+    let mut seen = server.requests();
+    assert_eq!(seen.len(), 2, "one request for each form");
+    let bearer = format!("Bearer {API_KEY}");
+    assert_eq!(seen[0].header("authorization"), Some(bearer.as_str()));
+    assert_eq!(seen[0].header("x-project-id"), None);
+    assert_eq!(seen[0].header("x-auth-token"), None);
+    (seen.remove(0), human)
 }

@@ -2,7 +2,7 @@
 
 use data_encoding::BASE64;
 
-use super::{API_KEY, Server, Shell};
+use super::{API_KEY, Server, Shell, compact};
 use crate::json::Json;
 
 const ROW: &str = r#"{"id":"mp_1","organization_id":"org_1","name":"OpenAI","provider":"openai",
@@ -13,10 +13,6 @@ const ROW: &str = r#"{"id":"mp_1","organization_id":"org_1","name":"OpenAI","pro
 
 fn wrapped() -> String {
     format!(r#"{{"model_provider":{ROW}}}"#)
-}
-
-fn compact(text: &str) -> String {
-    Json::parse(text).expect("valid").compact()
 }
 
 #[test]
@@ -278,4 +274,91 @@ fn set_never_echoes_the_key() {
     let body = r#"{"enabled":true,"customKeys":{"GOOGLE_API_KEY":"AIza-provider-secret"},"defaultModel":"gemini-2.5-pro"}"#;
     assert_eq!(seen[0].body, body);
     assert_eq!(seen[1].body, r#"{"enabled":false}"#);
+}
+
+#[test]
+fn advanced_fields_travel_and_headers_are_secrets() {
+    let answer = r#"{"model_provider":{"id":"mp_1","name":"gateway-secret-value"}}"#;
+    let server = Server::answering([(201, answer)]);
+    let done = Shell::at(&server).run(
+        "model-provider create --provider azure --scope org:o --extra-header x-key=gateway-secret-value \
+         --custom-model a --custom-model b --custom-embeddings-model e --deployment gpt-5=prod-gpt \
+         --idempotency-key idem-12345 -f json",
+    );
+    assert!(done.ok().contains("[redacted]"), "{}", done.out);
+    let seen = server.only_request();
+    assert_eq!(seen.header("idempotency-key"), Some("idem-12345"));
+    let expected = r#"{"provider":"azure","scopes":[{"scope_type":"organization","scope_id":"o"}],"custom_keys":{},
+        "extra_headers":[{"key":"x-key","value":"gateway-secret-value"}],"custom_models":["a","b"],
+        "custom_embeddings_models":["e"],"deployment_mapping":{"gpt-5":"prod-gpt"}}"#;
+    assert_eq!(seen.body, compact(expected));
+    let done = Shell::new().run("model-provider update mp_1 --extra-header gateway-secret-value");
+    assert!(done.failed().contains("NAME=VALUE") && !done.err.contains("secret-value"));
+}
+
+#[test]
+fn every_field_can_be_cleared() {
+    let server = Server::answering([(200, &wrapped())]);
+    Shell::at(&server)
+        .run(
+            "model-provider update mp_1 --rpm 5 --clear-tpm --clear-priority --clear-provider-config \
+             --clear-handle --clear-extra-headers --clear-custom-models --clear-deployments \
+             --clear-custom-embeddings-models --key A=b-secret-value --remove-key OPENAI_BASE_URL",
+        )
+        .ok();
+    let expected = r#"{"custom_keys":{"A":"b-secret-value","OPENAI_BASE_URL":null},
+        "rate_limit":{"rpm":5,"tpm":null},"fallback_priority_global":null,"provider_config":null,
+        "routing_handle":null,"extra_headers":null,"custom_models":null,
+        "custom_embeddings_models":null,"deployment_mapping":null}"#;
+    assert_eq!(server.only_request().body, compact(expected));
+}
+
+#[test]
+fn set_names_the_key_after_the_provider_as_it_was_typed() {
+    for (provider, field) in [
+        ("openai", "OPENAI_API_KEY"),
+        ("Azure", "AZURE_API_KEY"),
+        ("google", "GOOGLE_API_KEY"),
+        ("gemini", "GEMINI_API_KEY"),
+        ("cohere", "COHERE_API_KEY"),
+        ("fireworks-ai", "FIREWORKS_AI_API_KEY"),
+    ] {
+        let server = Server::answering([(200, "{}")]);
+        Shell::at(&server)
+            .run(&format!(
+                "model-provider set {provider} --api-key the-provider-key"
+            ))
+            .ok();
+        let body = format!(r#"{{"enabled":true,"customKeys":{{"{field}":"the-provider-key"}}}}"#);
+        assert_eq!(server.only_request().body, body);
+    }
+}
+
+#[test]
+fn set_reports_what_the_server_stored_under_its_own_name() {
+    let map = r#"{"gemini":{"provider":"gemini","enabled":false}}"#;
+    let server = Server::answering([(200, map)]);
+    let done = Shell::at(&server).run("model-provider set google -o agents");
+    let expected = r#"{"provider":"google","enabled":false,"defaultModel":null}"#;
+    assert_eq!(done.ok().trim_end(), expected);
+}
+
+#[test]
+fn declared_models_are_shown_and_header_values_are_not() {
+    let row = r#"{"id":"mp_1","name":"Azure","provider":"azure","enabled":true,"scopes":[],
+        "extra_headers":[{"key":"x-key","value":"HAS_KEY"}],"custom_models":["a",{"id":"b"}],
+        "custom_embeddings_models":["e"],"deployment_mapping":{"gpt-5":"prod-gpt"}}"#;
+    let server = Server::answering([(200, row)]);
+    let done = Shell::at(&server).run("model-provider get mp_1");
+    insta::assert_snapshot!(done.ok(), @r"
+    ID             mp_1
+    Name           Azure
+    Provider       azure
+    Enabled        yes
+    Scopes         -
+    Extra headers  x-key
+    Models         a, b
+    Embeddings     e
+    Deployments    gpt-5 → prod-gpt
+    ");
 }

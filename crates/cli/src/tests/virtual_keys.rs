@@ -1,6 +1,6 @@
 //! `virtual-keys` against a scripted server.
 
-use super::{API_KEY, Server, Shell};
+use super::{API_KEY, Server, Shell, compact};
 use crate::json::Json;
 
 const KEY: &str = r#"{"id":"vk_1","organization_id":"org_1","name":"dev","description":null,
@@ -19,10 +19,6 @@ fn wrapped() -> String {
 
 fn minted() -> String {
     format!(r#"{{"virtual_key":{KEY},"secret":"{SECRET}"}}"#)
-}
-
-fn compact(text: &str) -> String {
-    Json::parse(text).expect("valid").compact()
 }
 
 #[test]
@@ -370,9 +366,9 @@ fn budgets_print_a_list() {
         r#"["bgt_1"]"#
     );
     insta::assert_snapshot!(shell.run("vk budgets vk_1").ok(), @r"
-    ID     Name  Scope    Window  Breach  Limit     Spent   Resets
-    ──────────────────────────────────────────────────────────────────
-    bgt_1  cap   team:t1  month   block   $5000.00  $12.50  2026-08-01
+    ID     Name  Scope    Window  Breach  Limit     Spent   Provider  Resets      Archived
+    ──────────────────────────────────────────────────────────────────────────────────────
+    bgt_1  cap   team:t1  month   block   $5000.00  $12.50  -         2026-08-01  -
     ");
     assert!(
         shell
@@ -384,6 +380,111 @@ fn budgets_print_a_list() {
         server.requests()[0].line(),
         "GET /api/gateway/v1/virtual-keys/vk_1/budgets"
     );
+}
+
+const REACH: &str = r#"{"virtual_key_id":"vk_1","routing_mode":"policy",
+    "routing_policy":{"id":"rp_1","name":"cheap-first"},"trace_project_id":"proj_1",
+    "providers":[{"id":"mp_2","name":"groq","provider":"groq","routing_handle":"fast","position":0},
+    {"id":"mp_1","name":"openai","provider":"openai","routing_handle":null,"position":1}],
+    "excluded_providers":[
+    {"id":"mp_3","name":"azure eu","provider":"azure","routing_handle":"eu","reason":"not_in_policy"},
+    {"id":"mp_4","name":"anthropic","provider":"anthropic","routing_handle":null,"reason":"not_allowed"},
+    {"id":"mp_5","name":"voyage","provider":"voyage","routing_handle":null,"reason":"out_of_credit"}],
+    "model_aliases":{"complex":{"target":"gpt-5","origin":"policy"},
+    "chat":{"target":"groq/llama","origin":"key"}},
+    "models_allowed":["gpt-*","groq/llama"],"max_attempts":2}"#;
+
+#[test]
+fn effective_prints_the_answer_to_programs_and_tables_to_people() {
+    let server = Server::answering([(200, REACH), (200, REACH)]);
+    let shell = Shell::at(&server);
+    let machine = shell.run("virtual-keys effective vk_1 -f json");
+    assert_eq!(machine.json().compact(), compact(REACH));
+    insta::assert_snapshot!(shell.run("vk effective vk_1").ok(), @r"
+    Virtual key    vk_1
+    Routing mode   policy
+    Policy         cheap-first (rp_1)
+    Trace project  proj_1
+    Models         gpt-*, groq/llama
+    Max attempts   2
+
+    Providers, in order
+    #  ID    Name    Provider  Handle
+    ─────────────────────────────────
+    1  mp_2  groq    groq      fast
+    2  mp_1  openai  openai    -
+
+    Left out
+    ID    Name       Provider   Handle  Why
+    ─────────────────────────────────────────────────────────────────────────
+    mp_3  azure eu   azure      eu      not in the routing policy
+    mp_4  anthropic  anthropic  -       not among the key's allowed providers
+    mp_5  voyage     voyage     -       out_of_credit
+
+    Model aliases
+    Name     Model       Set by
+    ───────────────────────────────────────
+    complex  gpt-5       the routing policy
+    chat     groq/llama  the key
+    ");
+    assert_eq!(
+        server.requests()[0].line(),
+        "GET /api/gateway/v1/virtual-keys/vk_1/effective"
+    );
+}
+
+#[test]
+fn effective_says_when_a_key_reaches_nothing() {
+    let answer = r#"{"virtual_key_id":"vk_1","routing_mode":"policy","routing_policy":null,
+        "trace_project_id":"proj_1","providers":[],"excluded_providers":[],"model_aliases":{},
+        "models_allowed":[],"max_attempts":3}"#;
+    let server = Server::answering([(200, answer)]);
+    insta::assert_snapshot!(Shell::at(&server).run("vk effective vk_1").ok(), @r"
+    Virtual key    vk_1
+    Routing mode   policy
+    Policy         none: it was deleted
+    Trace project  proj_1
+    Models         none
+    Max attempts   3
+
+    Providers, in order
+    None: the gateway refuses every request of this key.
+    ");
+}
+
+#[test]
+fn effective_without_a_policy_or_limits_is_short() {
+    let answer = r#"{"virtual_key_id":"vk_1","routing_mode":"none","routing_policy":null,
+        "trace_project_id":"proj_1","providers":[{"id":"mp_1","name":"a\u001b[2Jb","provider":"openai",
+        "routing_handle":null,"position":0}],"excluded_providers":[],"model_aliases":{},
+        "models_allowed":null,"max_attempts":1}"#;
+    let server = Server::answering([(200, answer)]);
+    insta::assert_snapshot!(Shell::at(&server).run("vk effective vk_1").ok(), @r"
+    Virtual key    vk_1
+    Routing mode   none
+    Trace project  proj_1
+    Models         any
+    Max attempts   1 (no fallback)
+
+    Providers, in order
+    #  ID    Name    Provider  Handle
+    ─────────────────────────────────
+    1  mp_1  a [2Jb  openai    -
+    ");
+}
+
+#[test]
+fn effective_of_an_unknown_key_says_where_to_look() {
+    let refusal =
+        r#"{"error":{"code":"virtual_key_not_found","message":"Virtual key not found."}}"#;
+    let server = Server::answering([(404, refusal)]);
+    let done = Shell::at(&server).run("vk effective vk_9");
+    let text = done.failed();
+    assert!(
+        text.starts_with("Failed to work out what the virtual key reaches: Virtual key not found."),
+        "{text}"
+    );
+    assert!(text.contains("langwatch virtual-keys list"), "{text}");
 }
 
 #[test]
@@ -409,4 +510,48 @@ fn an_id_cannot_reach_another_path() {
         server.only_request().path,
         "/api/gateway/v1/virtual-keys/..%2Fbudgets%3Fx"
     );
+}
+
+#[test]
+fn tags_enter_the_configuration_and_keep_what_stands_beside_them() {
+    let stored = r#"{"virtual_key":{"id":"vk_1","config":{"metadata":{"label":"dev/codex","tags":["old"]}}}}"#;
+    let server = Server::answering([
+        (201, &minted()),
+        (200, stored),
+        (200, stored),
+        (200, stored),
+        (200, stored),
+    ]);
+    let shell = Shell::at(&server);
+    shell
+        .run("vk create --name dev --tag eval --tag ci -f json")
+        .ok();
+    shell.run("vk update vk_1 --tag eval -f json").ok();
+    shell
+        .run("vk update vk_1 --tag eval --config-json {\"metadata\":{\"label\":\"x\"}} -f json")
+        .ok();
+    let seen = server.requests();
+    let body = r#"{"name":"dev","config":{"metadata":{"tags":["eval","ci"]}}}"#;
+    assert_eq!(seen[0].body, body);
+    assert_eq!(seen[1].line(), "GET /api/gateway/v1/virtual-keys/vk_1");
+    let body = r#"{"config":{"metadata":{"label":"dev/codex","tags":["eval"]}}}"#;
+    assert_eq!(seen[2].body, body);
+    let body = r#"{"config":{"metadata":{"label":"x","tags":["eval"]}}}"#;
+    assert_eq!(seen[4].body, body);
+}
+
+#[test]
+fn labels_are_cleared_apart_from_each_other() {
+    let server = Server::answering([(200, &wrapped())]);
+    let words = [
+        "vk",
+        "update",
+        "vk_1",
+        "--clear-metadata",
+        "--external-id",
+        "",
+    ];
+    Shell::at(&server).run_words(&words).ok();
+    let body = r#"{"external_id":null,"metadata":{}}"#;
+    assert_eq!(server.only_request().body, body);
 }
