@@ -15,12 +15,18 @@ use lw_store::StoreError;
 /// The families of management-api 2: which credentials a path takes, and which envelope it answers in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Family {
-    /// `/api/gateway/v1/…`: project or organization context, canonical envelope.
+    /// `/api/gateway/v1/…`: project keys and API keys, project or organization context (C-4), canonical
+    /// envelope.
     Gateway,
-    /// `/api/traces`: project or (ours, 25.1) organization context, legacy envelope.
+    /// `/api/traces`, `/api/model-providers`: likewise (organization context is ours), legacy envelope.
     Project,
-    /// `/api/organization`, `/api/teams`, `/api/projects`: organization context, legacy envelope.
+    /// `/api/me/…`: project keys and API keys with a project, legacy envelope.
+    OwnProject,
+    /// `/api/organization`, `/api/teams`, `/api/projects`, …: API keys only, organization context, legacy
+    /// envelope.
     Organization,
+    /// `/api/organizations`: the instance administrator key, legacy envelope.
+    Instance,
 }
 
 impl Family {
@@ -28,16 +34,23 @@ impl Family {
     pub(crate) const fn dialect(self) -> Dialect {
         match self {
             Self::Gateway => Dialect::Management,
-            Self::Project | Self::Organization => Dialect::ManagementLegacy,
+            Self::Project | Self::OwnProject | Self::Organization | Self::Instance => {
+                Dialect::ManagementLegacy
+            }
         }
     }
 
-    /// Whether a project that the request names narrows its context.
+    /// Whether a project that the request names narrows its context, and legacy project keys are taken.
     pub(crate) const fn has_project_context(self) -> bool {
         match self {
-            Self::Gateway | Self::Project => true,
-            Self::Organization => false,
+            Self::Gateway | Self::Project | Self::OwnProject => true,
+            Self::Organization | Self::Instance => false,
         }
+    }
+
+    /// Whether calls are counted against the rate limit of their credential (management-api 27).
+    pub(crate) const fn is_rate_limited(self) -> bool {
+        matches!(self, Self::Gateway)
     }
 }
 
@@ -49,11 +62,33 @@ pub(crate) fn stored(error: StoreError) -> Error {
         StoreError::Stale => {
             return Error::new(Code::RevisionConflict, "The row changed since it was read.");
         }
+        StoreError::Missing => {
+            return Error::new(Code::NotFound, "What was to be changed is gone.");
+        }
+        // Another call with the same `Idempotency-Key` has just finished; whoever repeats gets its answer.
+        StoreError::Conflict {
+            field: "idempotency_key",
+        } => {
+            let message = "Another call with this Idempotency-Key has just run. Repeat the call to get \
+                           its answer.";
+            return Error::new(Code::IdempotencyError, message).with("reason", "in_progress");
+        }
         StoreError::Conflict { .. } | StoreError::Corrupt(_) => {
             Error::new(Code::InternalError, text)
         }
     }
     .because(error)
+}
+
+/// The status that a code has in an envelope: legacy families answer 422 where canonical ones answer 400
+/// (management-api 29, fact 2).
+pub(crate) fn status(code: Code, dialect: Dialect) -> StatusCode {
+    match code {
+        Code::ValidationError if dialect == Dialect::ManagementLegacy => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
+        _ => StatusCode::from_u16(code.row().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+    }
 }
 
 /// Logs `error` and writes the answer.
@@ -64,12 +99,7 @@ pub(crate) fn refuse(error: &Error, dialect: Dialect) -> Response {
         Fault::Provider => tracing::warn!(?error, "a management call failed"),
         Fault::Platform => tracing::error!(?error, "a management call failed"),
     }
-    // Legacy families answer 422 where canonical ones answer 400 (management-api 29, fact 2).
-    let legacy = matches!(dialect, Dialect::ManagementLegacy);
-    let status = match error.code() {
-        Code::ValidationError if legacy => StatusCode::UNPROCESSABLE_ENTITY,
-        _ => StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-    };
+    let status = status(error.code(), dialect);
     let mut response = json(status, render(error, dialect, Correlation::default()));
     let headers = response.headers_mut();
     if let Some(seconds) = error.retry_after_seconds() {

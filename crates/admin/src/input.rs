@@ -71,6 +71,11 @@ impl Problems {
         }
     }
 
+    /// How many there are so far.
+    pub(crate) const fn len(&self) -> usize {
+        self.found.len() + self.more
+    }
+
     /// Ends the reading.
     ///
     /// # Errors
@@ -132,9 +137,10 @@ pub(crate) fn refuse(
 }
 
 /// A field of a PATCH: absence and null are different wishes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) enum Given<T> {
     /// The field was not sent, or what was sent is already among the problems.
+    #[default]
     Absent,
     /// `null` was sent.
     Null,
@@ -214,6 +220,16 @@ impl<'a> Fields<'a> {
         names
             .iter()
             .find_map(|name| self.map.get(*name).map(|value| (*name, value)))
+    }
+
+    /// Adds a problem for every field that is not one of `known`: for objects where a misspelt field
+    /// would be a wish that nobody fulfils.
+    pub(crate) fn only(&self, known: &[&str], problems: &mut Problems) {
+        let unknown = self.map.keys().filter(|key| !known.contains(&key.as_str()));
+        for key in unknown {
+            let text = format!("is not one of {}", known.join(", "));
+            problems.add(self.path(key), "unrecognized_key", text);
+        }
     }
 
     fn typed<T>(
@@ -310,13 +326,14 @@ impl<'a> Fields<'a> {
             format!("a whole number from {} to {}", range.start(), range.end())
         };
         self.typed(names, problems, &expected, |value| {
-            value.as_u64().filter(|number| range.contains(number))
+            let number = u64::try_from(whole_number(value)?).ok()?;
+            range.contains(&number).then_some(number)
         })
     }
 
     /// A whole number that may be negative.
     pub(crate) fn integer(&self, name: &'static str, problems: &mut Problems) -> Given<i64> {
-        self.typed(&[name], problems, "a whole number", Value::as_i64)
+        self.typed(&[name], problems, "a whole number", whole_number)
     }
 
     /// `true` or `false`.
@@ -399,6 +416,19 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// The largest float that is sure to be the number that was meant: 2^53.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// A whole number, however it is written: JSON has one kind of number, and to JSON Schema `5.0` is as
+/// whole as `5`. Languages whose numbers are floats write it so.
+pub(crate) fn whole_number(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| {
+        let number = value.as_f64()?;
+        let whole = number.fract() == 0.0 && number.abs() <= EXACT;
+        whole.then(|| format!("{number:.0}").parse().ok()).flatten()
+    })
+}
+
 /// Stands for "no upper bound": what a signed column holds.
 pub(crate) const MAX_WHOLE: u64 = i64::MAX as u64;
 
@@ -412,6 +442,19 @@ pub(crate) fn never_null<T>(given: Given<T>, field: String, problems: &mut Probl
         }
         Given::Value(value) => Some(value),
     }
+}
+
+/// Adds the problem of a field that must be sent and was not.
+pub(crate) fn required<T>(
+    given: Given<T>,
+    fields: &Fields<'_>,
+    name: &'static str,
+    problems: &mut Problems,
+) -> Option<T> {
+    if fields.raw(&[name]).is_none() {
+        problems.add(fields.path(name), "required", "is required");
+    }
+    never_null(given, fields.path(name), problems)
 }
 
 fn between(length: &RangeInclusive<usize>, unit: &str) -> String {
@@ -464,6 +507,20 @@ mod tests {
             Some("x".to_owned())
         );
         assert!(problems.finish().is_ok());
+    }
+
+    #[test]
+    fn a_number_is_whole_however_it_is_written() {
+        let read = |text: &str| whole_number(&serde_json::from_str(text).expect("a number"));
+        assert_eq!(read("5"), Some(5));
+        assert_eq!(read("5.0"), Some(5));
+        assert_eq!(read("-5.0"), Some(-5));
+        assert_eq!(read("-0.0"), Some(0));
+        assert_eq!(read("1.785161002e12"), Some(1_785_161_002_000));
+        assert_eq!(read("9223372036854775807"), Some(i64::MAX));
+        for text in ["5.5", "9223372036854775808", "1e300", "9007199254740994.0"] {
+            assert_eq!(read(text), None, "{text}");
+        }
     }
 
     #[test]

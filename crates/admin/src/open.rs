@@ -11,7 +11,7 @@ use crate::{Admin, edge};
 
 /// Where somebody who lost the way should look.
 pub(crate) const DIRECTIONS: &str =
-    "The management API is served under /api, e.g. GET /api/organization.";
+    "GET /api/openapi.json describes every route of the management API.";
 
 /// `GET /`: one line for a person who opened the port in a browser or with curl.
 pub(crate) fn front(admin: &Admin) -> Response {

@@ -4,6 +4,8 @@
 //! A cursor names the last row that was read, so a walk survives that the row is changed or deleted.
 //! Must never count rows to build a keyset page. Start at [`Keyset`] and [`Numbered`].
 
+use std::ops::RangeInclusive;
+
 use data_encoding::BASE64URL_NOPAD;
 use lw_core::{Code, Error, UnixMicros};
 use lw_store::config::Cursor;
@@ -27,24 +29,40 @@ impl Keyset {
     /// # Errors
     /// `validation_error` at `query`, or `invalid_cursor`.
     pub(crate) fn of<P>(call: &Call<P>) -> Result<Self, Error> {
-        let mut problems = Problems::of(QUERY);
-        let limit = number(call, "limit", 50, 200, &mut problems);
-        let text = call.query("cursor").filter(|text| !text.is_empty());
-        if text.is_some_and(|text| text.len() > 500) {
-            problems.add("cursor", "too_big", "must be at most 500 characters long");
-        }
-        problems.finish()?;
+        let (limit, text) = asked(call)?;
         let after = match text {
-            Some(text) => Some(read_cursor(text).ok_or_else(|| {
-                Error::new(
-                    Code::InvalidCursor,
-                    "The cursor is not one that a list answered with.",
-                )
-            })?),
+            Some(text) => Some(read_cursor(text).ok_or_else(invalid_cursor)?),
             None => None,
         };
         Ok(Self { limit, after })
     }
+}
+
+/// `?limit&cursor` of a keyset list, the cursor still as text.
+///
+/// # Errors
+/// `validation_error` at `query`.
+pub(crate) fn asked<P>(call: &Call<P>) -> Result<(usize, Option<&str>), Error> {
+    let mut problems = Problems::of(QUERY);
+    let limit = number(call, "limit", 50, 200, &mut problems);
+    let text = cursor(call, &mut problems);
+    problems.finish()?;
+    Ok((limit, text))
+}
+
+/// The cursor of a request as text.
+pub(crate) fn cursor<'a, P>(call: &'a Call<P>, problems: &mut Problems) -> Option<&'a str> {
+    let text = call.query("cursor").filter(|text| !text.is_empty());
+    if text.is_some_and(|text| text.len() > 500) {
+        problems.add("cursor", "too_big", "must be at most 500 characters long");
+    }
+    text
+}
+
+/// The refusal of a cursor that no list answered with.
+pub(crate) fn invalid_cursor() -> Error {
+    let message = "The cursor is not one that a list answered with.";
+    Error::new(Code::InvalidCursor, message).tip("Leave `cursor` out to begin again.")
 }
 
 /// The answer of a keyset list.
@@ -52,11 +70,11 @@ pub(crate) fn keyset(data: &[Value], next: Option<&Cursor>) -> Value {
     json!({ "data": data, "next_cursor": next.map(write_cursor) })
 }
 
-fn write_cursor(cursor: &Cursor) -> String {
+pub(crate) fn write_cursor(cursor: &Cursor) -> String {
     BASE64URL_NOPAD.encode(format!("{}\0{}", cursor.created_at.0, cursor.id).as_bytes())
 }
 
-fn read_cursor(text: &str) -> Option<Cursor> {
+pub(crate) fn read_cursor(text: &str) -> Option<Cursor> {
     let bytes = BASE64URL_NOPAD
         .decode(text.trim_end_matches('=').as_bytes())
         .ok()?;
@@ -102,24 +120,65 @@ impl Numbered {
     }
 }
 
-fn number<P>(
+/// Which part of a list that is walked by offset is asked for.
+#[derive(Debug)]
+pub(crate) struct Offset {
+    offset: usize,
+    limit: usize,
+}
+
+impl Offset {
+    /// `?offset&limit`.
+    ///
+    /// # Errors
+    /// `validation_error` at `query`.
+    pub(crate) fn of<P>(call: &Call<P>) -> Result<Self, Error> {
+        let mut problems = Problems::of(QUERY);
+        let offset = whole(call, "offset", 0, 0..=FARTHEST, &mut problems);
+        let limit = number(call, "limit", 50, 1000, &mut problems);
+        problems.finish()?;
+        Ok(Self { offset, limit })
+    }
+
+    /// The answer of such a list; its rows are called `name`.
+    pub(crate) fn of_all(&self, name: &str, all: Vec<Value>) -> Value {
+        let Self { offset, limit } = *self;
+        let total = all.len();
+        let rows: Vec<Value> = all.into_iter().skip(offset).take(limit).collect();
+        json!({ name: rows, "totalCount": total })
+    }
+}
+
+/// The highest offset.
+const FARTHEST: usize = 1_000_000_000;
+
+/// A whole number of the query, with its default and its largest value.
+pub(crate) fn number<P>(
     call: &Call<P>,
     name: &'static str,
     default: usize,
     most: usize,
     problems: &mut Problems,
 ) -> usize {
+    whole(call, name, default, 1..=most, problems)
+}
+
+fn whole<P>(
+    call: &Call<P>,
+    name: &'static str,
+    default: usize,
+    range: RangeInclusive<usize>,
+    problems: &mut Problems,
+) -> usize {
     let Some(text) = call.query(name) else {
         return default;
     };
     match text.parse() {
-        Ok(number) if (1..=most).contains(&number) => number,
+        Ok(number) if range.contains(&number) => number,
         _ => {
-            problems.add(
-                name,
-                "invalid_value",
-                format!("must be a whole number from 1 to {most}"),
-            );
+            let (least, most) = (range.start(), range.end());
+            let text = format!("must be a whole number from {least} to {most}");
+            problems.add(name, "invalid_value", text);
             default
         }
     }

@@ -4,10 +4,12 @@
 //! [`read`] and [`resolve`].
 
 use lw_core::{Code, Error, OrganizationId};
+use lw_engine::access::{Permission, Place};
 use lw_store::config::ScopeKind;
 use lw_store::rows::Scope;
 
 use crate::Admin;
+use crate::caller::Caller;
 use crate::edge::stored;
 use crate::input::{Fields, Given, Problems};
 
@@ -89,23 +91,103 @@ pub(crate) fn resolve(
     wanted: &[Wanted],
 ) -> Result<Vec<Scope>, Error> {
     let mut scopes = Vec::new();
-    for Wanted { kind, id_or_slug } in wanted {
-        let found = admin
-            .store
-            .resolve_scope(organization, *kind, id_or_slug)
-            .map_err(stored)?;
-        let Some(scope) = found else {
-            let word = match kind {
-                ScopeKind::Organization => "organization",
-                ScopeKind::Team => "team",
-                ScopeKind::Project => "project",
-            };
-            let message = format!("A {word} scope does not belong to this organization.");
-            return Err(Error::new(Code::ScopeOrgMismatch, message).with("scope_type", word));
-        };
+    for each in wanted {
+        let scope = each
+            .look_up(admin, organization)?
+            .ok_or_else(|| mismatch(each.kind))?;
         if !scopes.contains(&scope) {
             scopes.push(scope);
         }
     }
     Ok(scopes)
+}
+
+/// Looks scopes up and insists that the caller is permitted at every one of them (domain 4.6). A scope
+/// that is not the organization's answers as one where the caller is not permitted, unless the caller is
+/// permitted everywhere.
+///
+/// # Errors
+/// `permission_denied` naming the first scope without permission; `gateway_scope_org_mismatch`.
+pub(crate) fn permitted(
+    admin: &Admin,
+    caller: &Caller,
+    wanted: &[Wanted],
+    permission: Permission,
+    may: impl Fn(&Place) -> bool,
+) -> Result<Vec<Scope>, Error> {
+    let mut scopes = Vec::new();
+    for each in wanted {
+        let found = each.look_up(admin, &caller.organization.id)?;
+        let place = match &found {
+            Some(scope) => caller.place(admin, scope)?,
+            None => Place::organization(),
+        };
+        if !may(&place) {
+            let kind = word(each.kind).to_ascii_uppercase();
+            // Answers carry ids (C-3), but not of what the caller knows nothing about.
+            let shown = found.as_ref().filter(|scope| {
+                matches!(scope, Scope::Organization(_))
+                    || !caller.access.permissions_at(&place).is_empty()
+            });
+            let id = shown.map_or(each.id_or_slug.as_str(), |scope| words(scope).1);
+            let message = format!("permission_denied: {permission} at {kind}:{id}");
+            let error = Error::new(Code::PermissionDenied, message);
+            return Err(error.with("permission", permission.to_string()));
+        }
+        let scope = found.ok_or_else(|| mismatch(each.kind))?;
+        if !scopes.contains(&scope) {
+            scopes.push(scope);
+        }
+    }
+    Ok(scopes)
+}
+
+impl Wanted {
+    /// The scope that a caller means.
+    pub(crate) fn new(kind: ScopeKind, id_or_slug: impl Into<String>) -> Self {
+        Self {
+            kind,
+            id_or_slug: id_or_slug.into(),
+        }
+    }
+
+    fn look_up(
+        &self,
+        admin: &Admin,
+        organization: &OrganizationId,
+    ) -> Result<Option<Scope>, Error> {
+        admin
+            .store
+            .resolve_scope(organization, self.kind, &self.id_or_slug)
+            .map_err(stored)
+    }
+}
+
+/// The refusal of a scope that is not the organization's. Never says which.
+pub(crate) fn mismatch(kind: ScopeKind) -> Error {
+    let word = word(kind);
+    let article = if kind == ScopeKind::Organization {
+        "An"
+    } else {
+        "A"
+    };
+    let message = format!("{article} {word} scope does not belong to this organization.");
+    Error::new(Code::ScopeOrgMismatch, message).with("scope_type", word)
+}
+
+const fn word(kind: ScopeKind) -> &'static str {
+    match kind {
+        ScopeKind::Organization => "organization",
+        ScopeKind::Team => "team",
+        ScopeKind::Project => "project",
+    }
+}
+
+/// The type and the id of a scope, as the API writes them.
+pub(crate) fn words(scope: &Scope) -> (&'static str, &str) {
+    match scope {
+        Scope::Organization(id) => ("organization", id.as_str()),
+        Scope::Team(id) => ("team", id.as_str()),
+        Scope::Project(id) => ("project", id.as_str()),
+    }
 }

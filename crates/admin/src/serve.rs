@@ -8,29 +8,31 @@
 //! answer, never a silent cut. Start at [`mount`].
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{ConnectInfo, RawPathParams, Request, State};
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 use bytes::Bytes;
-use http::header::{ETAG, IF_MATCH};
+use http::header::{CONTENT_TYPE, ETAG, IF_MATCH};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use lw_core::error::Dialect;
-use lw_core::{Code, Error};
+use lw_core::{Code, Error, OrganizationId};
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
-use crate::caller::{Permit, authorize, touch};
+use crate::caller::{At, Permit, authorize, touch};
 use crate::edge::{self, Family};
 use crate::input::{BODY, HEADER, refuse};
+use crate::limit::Meters;
 use crate::permission::Permission;
 use crate::routes::{Open, Table};
 use crate::{Admin, open};
@@ -41,48 +43,133 @@ const MAX_BODY: usize = 1024 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Requests that may occupy a blocking thread at the same time; the others wait for their turn.
 const AT_ONCE: usize = 32;
+/// Tests of providers in a minute in one organization: each is a call to somebody else (management-api
+/// 28.5).
+const PROVIDER_TESTS: u32 = 10;
 
 /// What the running router holds.
 pub(crate) struct App {
     pub(crate) admin: Admin,
+    meters: Meters,
+    provider_tests: Meters,
     turns: Arc<Semaphore>,
 }
 
+/// What a route asks for before it runs: proof that the caller may do it.
+pub(crate) trait Warrant: Sized + Send + Sync + 'static {
+    /// Checks the credential of a request.
+    ///
+    /// # Errors
+    /// The refusal, or the store failed.
+    fn check(
+        admin: &Admin,
+        family: Family,
+        at: At,
+        headers: &HeaderMap,
+        ip: Option<IpAddr>,
+    ) -> Result<Self, Error>;
+
+    /// What the call is counted under.
+    fn meter(&self) -> &str;
+
+    /// Told when the call succeeded.
+    fn served(&self, admin: &Admin);
+}
+
+impl<P: Permission> Warrant for Permit<P> {
+    fn check(
+        admin: &Admin,
+        family: Family,
+        at: At,
+        headers: &HeaderMap,
+        ip: Option<IpAddr>,
+    ) -> Result<Self, Error> {
+        authorize(admin, family, at, headers, ip)
+    }
+
+    fn meter(&self) -> &str {
+        (**self).meter()
+    }
+
+    fn served(&self, admin: &Admin) {
+        touch(admin, self);
+    }
+}
+
 /// One authorized request, as a handler sees it.
-pub(crate) struct Call<P> {
+pub(crate) struct Asked<W> {
     app: Arc<App>,
     /// Proof that the caller may do what this route does.
-    pub(crate) permit: Permit<P>,
-    id: Option<String>,
+    pub(crate) permit: W,
+    params: Vec<(String, String)>,
     query: Vec<(String, String)>,
     headers: HeaderMap,
     body: Bytes,
 }
 
+/// A request of a caller with the permission `P`.
+pub(crate) type Call<P> = Asked<Permit<P>>;
+
 /// What a handler answers with.
 #[derive(Debug)]
 pub(crate) struct Answer {
     status: StatusCode,
-    body: Value,
+    body: String,
     revision: Option<i64>,
+    again: bool,
+    content_type: &'static str,
+    next_cursor: Option<String>,
 }
 
 impl Answer {
     /// 200.
-    pub(crate) const fn ok(body: Value) -> Self {
+    pub(crate) fn ok(body: impl Into<Value>) -> Self {
+        Self::with(StatusCode::OK, &body.into())
+    }
+
+    /// 201.
+    pub(crate) fn created(body: impl Into<Value>) -> Self {
+        Self::with(StatusCode::CREATED, &body.into())
+    }
+
+    fn with(status: StatusCode, body: &Value) -> Self {
+        Self {
+            status,
+            body: body.to_string(),
+            revision: None,
+            again: false,
+            content_type: "application/json",
+            next_cursor: None,
+        }
+    }
+
+    /// 200 with comma-separated values.
+    pub(crate) const fn csv(body: String) -> Self {
         Self {
             status: StatusCode::OK,
             body,
             revision: None,
+            again: false,
+            content_type: "text/csv; charset=utf-8",
+            next_cursor: None,
         }
     }
 
-    /// 201.
-    pub(crate) const fn created(body: Value) -> Self {
+    /// Says where an answer that has no place for a cursor in its body goes on (`X-Next-Cursor`).
+    pub(crate) fn goes_on(mut self, cursor: Option<String>) -> Self {
+        self.next_cursor = cursor;
+        self
+    }
+
+    /// The answer of an earlier call, byte for byte.
+    pub(crate) fn again(status: u16, body: String, revision: Option<i64>) -> Self {
         Self {
-            status: StatusCode::CREATED,
+            status: StatusCode::from_u16(status).unwrap_or(StatusCode::OK),
             body,
-            revision: None,
+            revision,
+            again: true,
+            content_type: "application/json",
+            next_cursor: None,
         }
     }
 
@@ -91,17 +178,64 @@ impl Answer {
         self.revision = Some(revision);
         self
     }
+
+    /// Status, body and revision: what is kept of it.
+    pub(crate) fn parts(&self) -> (u16, &str, Option<i64>) {
+        (self.status.as_u16(), &self.body, self.revision)
+    }
+
+    fn into_response(self) -> Response {
+        let Self {
+            status,
+            body,
+            revision,
+            again,
+            content_type,
+            next_cursor,
+        } = self;
+        let mut response = edge::json(status, body);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if let Some(revision) = revision
+            && let Ok(tag) = HeaderValue::try_from(format!("\"{revision}\""))
+        {
+            headers.insert(ETAG, tag);
+        }
+        if let Some(cursor) = next_cursor.and_then(|text| HeaderValue::try_from(text).ok()) {
+            headers.insert(HeaderName::from_static("x-next-cursor"), cursor);
+        }
+        if again {
+            let name = HeaderName::from_static("x-idempotent-replay");
+            headers.insert(name, HeaderValue::from_static("true"));
+        }
+        response
+    }
 }
 
-impl<P> Call<P> {
+impl<W> Asked<W> {
     /// What the control plane works with.
     pub(crate) fn admin(&self) -> &Admin {
         &self.app.admin
     }
 
-    /// The id in the path; empty on routes without one.
+    /// Counts a test of a provider of an organization.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub(crate) fn count_provider_test(&self, organization: &OrganizationId) -> Result<(), Error> {
+        let meters = &self.app.provider_tests;
+        meters.spend(organization.as_str(), Instant::now())
+    }
+
+    /// What stands in the path for `{name}`; empty on routes without it.
+    pub(crate) fn param(&self, name: &str) -> &str {
+        let found = self.params.iter().find(|(key, _)| key == name);
+        found.map_or("", |(_, value)| value.as_str())
+    }
+
+    /// What stands in the path for `{id}`.
     pub(crate) fn id(&self) -> &str {
-        self.id.as_deref().unwrap_or_default()
+        self.param("id")
     }
 
     /// The first value of a query parameter.
@@ -110,6 +244,11 @@ impl<P> Call<P> {
             .iter()
             .find(|(key, _)| key == name)
             .map(|(_, value)| value.as_str())
+    }
+
+    /// A header of the request.
+    pub(crate) fn header(&self, name: &str) -> Option<&HeaderValue> {
+        self.headers.get(name)
     }
 
     /// The body, which must be a JSON object.
@@ -171,33 +310,38 @@ impl<P> Call<P> {
     }
 }
 
+/// What varies in the path of a request.
+pub(crate) type Params = Vec<(String, String)>;
+
 /// A handler with its permission forgotten, so that all routes fit into one table.
 pub(crate) type Handler = Arc<
-    dyn Fn(Arc<App>, Request, Option<String>) -> Pin<Box<dyn Future<Output = Response> + Send>>
+    dyn Fn(Arc<App>, Request, Params) -> Pin<Box<dyn Future<Output = Response> + Send>>
         + Send
         + Sync,
 >;
 
-/// Binds a handler to the permission that its argument names.
-pub(crate) fn guarded<P: Permission>(
+/// Binds a handler to what its argument names.
+pub(crate) fn guarded<W: Warrant>(
     family: Family,
-    handler: fn(&Call<P>) -> Result<Answer, Error>,
+    at: At,
+    handler: fn(&Asked<W>) -> Result<Answer, Error>,
 ) -> Handler {
-    Arc::new(move |app, request, id| {
+    Arc::new(move |app, request, params| {
         Box::pin(async move {
-            run(app, family, request, id, handler)
+            run(app, family, at, request, params, handler)
                 .await
                 .unwrap_or_else(|error| edge::refuse(&error, family.dialect()))
         })
     })
 }
 
-async fn run<P: Permission>(
+async fn run<W: Warrant>(
     app: Arc<App>,
     family: Family,
+    at: At,
     request: Request,
-    id: Option<String>,
-    handler: fn(&Call<P>) -> Result<Answer, Error>,
+    params: Params,
+    handler: fn(&Asked<W>) -> Result<Answer, Error>,
 ) -> Result<Response, Error> {
     let deadline = Instant::now() + TIMEOUT;
     let (
@@ -214,9 +358,12 @@ async fn run<P: Permission>(
         let ip = extensions
             .get::<ConnectInfo<SocketAddr>>()
             .map(|info| info.0.ip());
-        Ok((authorize::<P>(&app.admin, family, &headers, ip)?, headers))
+        Ok((W::check(&app.admin, family, at, &headers, ip)?, headers))
     })
     .await?;
+    if family.is_rate_limited() {
+        app.meters.spend(permit.meter(), Instant::now())?;
+    }
 
     let collected = timeout_at(deadline, Limited::new(body, MAX_BODY).collect()).await;
     let body = match collected {
@@ -239,32 +386,20 @@ async fn run<P: Permission>(
     };
 
     let answer = on_thread(&app, deadline, move |app| {
-        let call = Call {
+        let call = Asked {
             app,
             permit,
-            id,
+            params,
             query: query_of(&uri),
             headers,
             body,
         };
         let answer = handler(&call)?;
-        touch(call.admin(), &call.permit);
+        call.permit.served(call.admin());
         Ok(answer)
     })
     .await?;
-
-    let Answer {
-        status,
-        body,
-        revision,
-    } = answer;
-    let mut response = edge::json(status, body.to_string());
-    if let Some(revision) = revision
-        && let Ok(tag) = HeaderValue::try_from(format!("\"{revision}\""))
-    {
-        response.headers_mut().insert(ETAG, tag);
-    }
-    Ok(response)
+    Ok(answer.into_response())
 }
 
 /// Runs blocking work on a thread of its own, when it is its turn. The work runs to its end even when
@@ -299,6 +434,14 @@ fn query_of(uri: &Uri) -> Vec<(String, String)> {
 /// Turns the table into a router. A trailing slash is accepted everywhere (management-api 1).
 pub(crate) fn mount(admin: Admin, table: Table) -> Router {
     let app = Arc::new(App {
+        meters: Meters::new(
+            admin.settings.rate_limit_rpm,
+            "calls in a minute with this credential",
+        ),
+        provider_tests: Meters::new(
+            PROVIDER_TESTS,
+            "tests of providers in a minute in this organization",
+        ),
         admin,
         turns: Arc::new(Semaphore::new(AT_ONCE)),
     });
@@ -308,12 +451,21 @@ pub(crate) fn mount(admin: Admin, table: Table) -> Router {
             continue;
         };
         let handler = route.handler;
-        let serve = move |State(app): State<Arc<App>>, params: RawPathParams, request: Request| {
-            let id = params.iter().next().map(|(_, value)| value.to_owned());
-            handler(app, request, id)
+        type Raw = Result<RawPathParams, RawPathParamsRejection>;
+        let serve = move |State(app): State<Arc<App>>, params: Raw, request: Request| {
+            // A path that is not text names nothing: its parameters stay empty, and nothing is found.
+            let params = params.map_or_else(
+                |_not_text| Params::new(),
+                |params| {
+                    let pairs = params.iter();
+                    let owned = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+                    owned.collect()
+                },
+            );
+            handler(app, request, params)
         };
         router = router
-            .route(route.path, on(filter, serve.clone()))
+            .route(&route.path, on(filter, serve.clone()))
             .route(&format!("{}/", route.path), on(filter, serve));
     }
     for Open { path, answer } in table.open {
@@ -329,22 +481,31 @@ pub(crate) fn mount(admin: Admin, table: Table) -> Router {
         .with_state(app)
 }
 
-async fn unknown_route() -> Response {
+/// The envelope of a path that no row serves: that of its family.
+fn dialect_of(uri: &Uri) -> Dialect {
+    if uri.path().starts_with("/api/gateway") || !uri.path().starts_with("/api/") {
+        Dialect::Management
+    } else {
+        Dialect::ManagementLegacy
+    }
+}
+
+async fn unknown_route(uri: Uri) -> Response {
     std::future::ready(edge::refuse(
         &Error::new(Code::NotFound, "There is no such route.").tip(open::DIRECTIONS),
-        Dialect::Management,
+        dialect_of(&uri),
     ))
     .await
 }
 
 /// The router adds `Allow`.
-async fn wrong_method() -> Response {
+async fn wrong_method(uri: Uri) -> Response {
     std::future::ready(edge::refuse(
         &Error::new(
             Code::MethodNotAllowed,
             "The method is not served on this route.",
         ),
-        Dialect::Management,
+        dialect_of(&uri),
     ))
     .await
 }

@@ -5,6 +5,7 @@
 //! provider credentials. Start at [`compile`].
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
@@ -13,14 +14,21 @@ use lw_core::{
     ModelProviderId, OrganizationId, ProjectId, Secret, TeamId, UnixMicros, VirtualKeyId,
 };
 use lw_crypto::{Place, Sealer};
+use lw_engine::access::{Level, Place as Where};
+use lw_engine::eligible::{Eligible, Policy, PolicyStrategy, Provider, eligible};
+use lw_engine::price::{OwnPrice, PriceCatalogue};
 use lw_engine::resolve::{LaneFacts, ModelList, Reach, provider_type};
 use lw_store::bundle::KeyRecord;
-use lw_store::rows::{KeyStatus, ModelProvider};
+use lw_store::rows::{
+    CaptureMode, KeyStatus, ModelPrice, ModelProvider, Organization, RoutingMode, RoutingPolicy,
+    Strategy, VirtualKey,
+};
 use lw_upstream::Endpoint;
 use lw_wire::Surface;
 use serde::Deserialize;
 
 use crate::redact::Secrets;
+use crate::shelf::Shelf;
 
 /// How much of the bodies goes into the trace (observability 7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,9 +61,11 @@ pub struct Bundle {
     /// What names resolve to.
     pub reach: Reach,
     /// The providers of `reach.lanes`, in the same order.
-    pub lanes: Vec<Lane>,
+    pub lanes: Vec<Arc<Lane>>,
     /// Tags of the key.
     pub labels: Vec<String>,
+    /// Prices that the organization set itself; they come before the published ones.
+    pub own_prices: Option<PriceCatalogue>,
     /// What is captured.
     pub capture: Capture,
     /// `max_tokens` is renamed where OpenAI refuses it (providers 4).
@@ -192,46 +202,46 @@ struct RowConfig {
     timeout_ms: Option<u64>,
 }
 
-/// Compiles a key.
+/// Compiles a key. Lanes come from the shelf where another key's bundle has them.
 ///
 /// # Errors
 /// A stored value cannot be opened or read. The caller answers 503: the key may be fine.
-pub fn compile(record: KeyRecord, sealer: &Sealer) -> Result<Bundle, CompileError> {
+pub fn compile(record: KeyRecord, sealer: &Sealer, shelf: &Shelf) -> Result<Bundle, CompileError> {
     let KeyRecord {
         key,
         previous_secret,
+        organization,
         trace_project,
         providers,
+        policy,
+        prices,
     } = record;
     let config: KeyConfig = serde_json::from_str(&key.config)
         .map_err(|error| CompileError::Stored(key.id.to_string(), error))?;
-    let allowed = config.providers_allowed.filter(|list| !list.is_empty());
     let mut reach = Reach {
-        aliases: config.model_aliases,
+        aliases: aliases(config.model_aliases, policy.as_ref()),
         models_allowed: config.models_allowed.map(ModelList::new),
+        policy_name: policy.as_ref().map(|policy| policy.name.clone()),
         ..Reach::default()
     };
+    let allowed = config.providers_allowed.unwrap_or_default();
+    let order = dispatch_order(&key, &providers, policy.as_ref(), &allowed);
     let mut lanes = Vec::with_capacity(providers.len());
-    for row in providers {
-        let facts = lane_facts(&row);
-        let within = allowed
-            .as_ref()
-            .is_none_or(|list| list.iter().any(|id| id == row.id.as_str()));
-        if !within {
-            reach.access_excluded.push(facts);
-        } else if let Some(lane) = compile_lane(&row, sealer)? {
-            reach.lanes.push(facts);
+    for row in order.chain.iter().filter_map(|id| row_of(&providers, id)) {
+        if let Some(lane) = shelf.lane(row, sealer)? {
+            reach.lanes.push(lane_facts(row));
             lanes.push(lane);
         }
     }
-    let capture = match config.capture_payload.as_deref() {
-        None | Some("raw") => Capture::Raw,
-        // Redaction is not there yet: the narrower promise is kept by capturing nothing.
-        Some("redacted") => Capture::None("redacted"),
-        Some("metadata_only") => Capture::None("metadata_only"),
-        Some(_) => Capture::None("none"),
+    let facts_of = |ids: &[&ModelProviderId]| {
+        let rows = ids.iter().filter_map(|id| row_of(&providers, id));
+        rows.map(lane_facts).collect::<Vec<_>>()
     };
+    reach.routing_excluded = facts_of(&order.routing_excluded);
+    reach.access_excluded = facts_of(&order.access_excluded);
     Ok(Bundle {
+        own_prices: own_prices(&prices),
+        capture: capture(config.capture_payload.as_deref(), &organization),
         key_id: key.id,
         organization_id: key.organization_id,
         project_id: trace_project.id,
@@ -247,9 +257,107 @@ pub fn compile(record: KeyRecord, sealer: &Sealer) -> Result<Bundle, CompileErro
         reach,
         lanes,
         labels: config.metadata.tags,
-        capture,
         renames_max_tokens: config.openai_compat_translate.unwrap_or(false),
     })
+}
+
+fn row_of<'a>(rows: &'a [ModelProvider], id: &ModelProviderId) -> Option<&'a ModelProvider> {
+    rows.iter().find(|row| row.id == *id)
+}
+
+/// The key's providers in dispatch order, and what is left out of it (domain 9). The store has already
+/// kept to the key's scopes, so every row counts as the organization's here.
+fn dispatch_order<'a>(
+    key: &VirtualKey,
+    providers: &'a [ModelProvider],
+    policy: Option<&RoutingPolicy>,
+    allowed: &[String],
+) -> Eligible<'a> {
+    const REACHED: &[Level] = &[Level::Organization];
+    let facts: Vec<Provider<'a>> = providers
+        .iter()
+        .map(|row| Provider {
+            id: &row.id,
+            levels: REACHED,
+            enabled: row.enabled,
+            disabled: row.disabled_at.is_some(),
+            dispatchable: true,
+            priority: row.fallback_priority_global,
+            created_at: row.created_at,
+        })
+        .collect();
+    let strategy = match policy.map(|policy| policy.strategy) {
+        Some(Strategy::Priority) => PolicyStrategy::Priority,
+        Some(Strategy::Ordered) | None => PolicyStrategy::Ordered,
+    };
+    // A key whose policy is gone dispatches to nobody.
+    let listed = policy.map_or(&[][..], |policy| &policy.model_provider_ids);
+    let rules = (key.routing_mode == RoutingMode::Policy).then_some(Policy {
+        strategy,
+        providers: listed,
+    });
+    let allowed: Vec<ModelProviderId> = allowed
+        .iter()
+        .filter_map(|id| ModelProviderId::parse(id).ok())
+        .collect();
+    eligible(&[Where::organization()], &facts, rules, Some(&allowed))
+}
+
+/// The policy's aliases and tiers, overlaid by the key's own (domain 7.6, 8.3).
+fn aliases(
+    own: HashMap<String, String>,
+    policy: Option<&RoutingPolicy>,
+) -> HashMap<String, String> {
+    const TIERS: [&str; 3] = ["complex", "reasoning", "fast"];
+    let mut all = HashMap::new();
+    if let Some(policy) = policy {
+        if let Some(model) = &policy.default_model {
+            all.extend(TIERS.map(|tier| (tier.to_owned(), model.clone())));
+        }
+        all.extend(policy.model_aliases.clone());
+    }
+    all.extend(own);
+    all
+}
+
+/// The organization's switch beats every key; a key that says nothing follows the organization's default.
+fn capture(own: Option<&str>, organization: &Organization) -> Capture {
+    let settings = &organization.settings;
+    if !settings.payload_capture_enabled {
+        return Capture::None("none");
+    }
+    let mode = match own {
+        Some(own) => CaptureMode::parse(own).unwrap_or(CaptureMode::None),
+        None => settings.payload_capture_default,
+    };
+    match mode {
+        CaptureMode::Raw => Capture::Raw,
+        // Redaction is not there yet: the narrower promise is kept by capturing nothing.
+        CaptureMode::Redacted | CaptureMode::MetadataOnly | CaptureMode::None => {
+            Capture::None(mode.as_str())
+        }
+    }
+}
+
+/// The organization's own prices; `None` when it has none. They were checked when they were written; if
+/// one cannot be read, the published prices hold for all.
+fn own_prices(rows: &[ModelPrice]) -> Option<PriceCatalogue> {
+    if rows.is_empty() {
+        return None;
+    }
+    let versions: Vec<String> = rows
+        .iter()
+        .map(|row| format!("{}@{}", row.id, row.revision))
+        .collect();
+    let prices = rows.iter().zip(&versions).map(|(row, version)| OwnPrice {
+        provider: row.provider.as_deref(),
+        model: &row.model,
+        rates: &row.rates,
+        version,
+    });
+    PriceCatalogue::own(prices)
+        .map_err(|error| tracing::error!(%error, "an organization's own prices cannot be read"))
+        .ok()
 }
 
 fn lane_facts(row: &ModelProvider) -> LaneFacts {
@@ -261,7 +369,10 @@ fn lane_facts(row: &ModelProvider) -> LaneFacts {
             .unwrap_or(row.provider.as_str())
             .to_owned(),
         handle: row.routing_handle.clone(),
-        models: custom.chain(embeddings).cloned().collect(),
+        models: custom
+            .chain(embeddings)
+            .filter_map(|model| model.name().map(str::to_owned))
+            .collect(),
         deployments: row
             .deployment_mapping
             .clone()
@@ -301,7 +412,10 @@ fn open<T: serde::de::DeserializeOwned>(
 }
 
 /// `None` for a kind that has no lane yet.
-fn compile_lane(row: &ModelProvider, sealer: &Sealer) -> Result<Option<Lane>, CompileError> {
+pub(crate) fn compile_lane(
+    row: &ModelProvider,
+    sealer: &Sealer,
+) -> Result<Option<Lane>, CompileError> {
     let (kind, key_names, url_names, default_url) = match provider_type(&row.provider) {
         Some("openai") => (
             LaneKind::OpenAi,

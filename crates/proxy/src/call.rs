@@ -179,6 +179,7 @@ impl Call {
             .as_ref()?
             .lanes
             .get(self.dispatch.as_ref()?.lane)
+            .map(|lane| &**lane)
     }
 
     /// What the headers of the answer say about the request, as far as it is known.

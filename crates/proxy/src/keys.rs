@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use lw_core::{Code, Error};
 use lw_crypto::{KeyDigest, Pepper, Sealer, digest};
-use lw_store::bundle::KeySource;
+use lw_store::bundle::{KeyRecord, KeySource};
 use lw_store::config::{ChangeEvent, ChangeKind, Freshness};
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::bundle::{Bundle, compile};
+use crate::shelf::Shelf;
 
 /// How long "no such key" is remembered.
 const UNKNOWN_FOR: Duration = Duration::from_secs(2);
@@ -71,6 +72,8 @@ pub struct Lookups {
     pub source: Arc<dyn KeySource>,
     /// What opens credentials.
     pub sealer: Arc<Sealer>,
+    /// Lanes that keys share.
+    pub shelf: Shelf,
 }
 
 impl KeyCache {
@@ -232,14 +235,33 @@ fn read(lookup: &Lookup, lookups: &Lookups) -> Answer {
             return Answer::Failed;
         }
     };
+    rehash(&record, lookup, lookups);
     let id = record.key.id.clone();
-    match compile(record, &lookups.sealer) {
+    match compile(record, &lookups.sealer, &lookups.shelf) {
         Ok(bundle) => Answer::Found(Arc::new(bundle)),
         Err(error) => {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             tracing::error!(vk_id = %id, %error, cause, "key cannot be compiled");
             Answer::Failed
         }
+    }
+}
+
+/// A key that was found under the previous pepper is stored under the current one from now on. Fails
+/// open: the old hash finds it, too.
+fn rehash(record: &KeyRecord, lookup: &Lookup, lookups: &Lookups) {
+    let [current, older @ ..] = lookup.hashes.as_slice() else {
+        return;
+    };
+    let stored = if record.previous_secret {
+        record.key.previous_hashed_secret.as_ref()
+    } else {
+        Some(&record.key.hashed_secret)
+    };
+    if let Some(old) = stored.filter(|stored| older.contains(stored))
+        && let Err(error) = lookups.source.rehash_virtual_key(old, current)
+    {
+        tracing::warn!(%error, vk_id = %record.key.id, "a key was not hashed anew");
     }
 }
 

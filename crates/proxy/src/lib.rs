@@ -9,6 +9,7 @@
 pub mod attribution;
 pub mod bundle;
 mod call;
+pub mod check;
 mod connection;
 mod dispatch;
 mod edge;
@@ -25,5 +26,6 @@ mod relay;
 mod reply;
 pub mod serve;
 pub mod settings;
+pub mod shelf;
 mod stages;
 pub mod worker;

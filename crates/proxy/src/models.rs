@@ -214,27 +214,7 @@ async fn probe(worker: &Worker, lane: &Lane) -> Option<Vec<String>> {
         id: String,
     }
     let endpoint = lane.endpoint.as_ref().ok()?;
-    let mut request = Request::new(RequestBody::default());
-    let map = request.headers_mut();
-    map.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    map.insert(USER_AGENT, worker.gateway.user_agent.clone());
-    if lane.kind == LaneKind::Anthropic {
-        map.insert(
-            headers::ANTHROPIC_VERSION,
-            HeaderValue::from_static("2023-06-01"),
-        );
-    }
-    for (name, value) in &lane.headers {
-        map.insert(name.clone(), value.clone());
-    }
-    // Servers behind a base URL may want either form of the key.
-    if let (LaneKind::Custom, Some(secret)) = (lane.kind, &lane.credential)
-        && map.contains_key(AUTHORIZATION)
-        && let Ok(mut value) = HeaderValue::from_str(secret.expose())
-    {
-        value.set_sensitive(true);
-        map.insert(headers::X_API_KEY, value);
-    }
+    let request = list_request(lane, &worker.gateway.user_agent);
     let timeouts = Timeouts {
         head: PROBE_LIMIT,
         ..worker.gateway.settings.timeouts
@@ -266,4 +246,30 @@ async fn probe(worker: &Worker, lane: &Lane) -> Option<Vec<String>> {
             .take(MODELS_PER_PROVIDER)
             .collect(),
     )
+}
+
+/// The request that lists a lane's models, ready to be sent.
+pub(crate) fn list_request(lane: &Lane, user_agent: &HeaderValue) -> Request<RequestBody> {
+    let mut request = Request::new(RequestBody::default());
+    let map = request.headers_mut();
+    map.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    map.insert(USER_AGENT, user_agent.clone());
+    if lane.kind == LaneKind::Anthropic {
+        map.insert(
+            headers::ANTHROPIC_VERSION,
+            HeaderValue::from_static("2023-06-01"),
+        );
+    }
+    for (name, value) in &lane.headers {
+        map.insert(name.clone(), value.clone());
+    }
+    // Servers behind a base URL may want either form of the key.
+    if let (LaneKind::Custom, Some(secret)) = (lane.kind, &lane.credential)
+        && map.contains_key(AUTHORIZATION)
+        && let Ok(mut value) = HeaderValue::from_str(secret.expose())
+    {
+        value.set_sensitive(true);
+        map.insert(headers::X_API_KEY, value);
+    }
+    request
 }

@@ -146,6 +146,7 @@ pub(crate) fn plan(call: &mut Call, bundle: &Bundle, surface: Surface) -> Result
     let pieces = native(&body, &envelope, edits).apply(&body);
     call.funding = Some(fund(
         &call.worker.gateway,
+        bundle,
         lane.kind,
         &resolved,
         &body,
@@ -181,6 +182,7 @@ fn place<'a>(bundle: &'a Bundle, sent: &'a str, surface: Surface) -> Result<Reso
 /// window, output by the caller's cap or the model's maximum.
 fn fund(
     gateway: &Gateway,
+    bundle: &Bundle,
     kind: LaneKind,
     resolved: &Resolved<'_>,
     body: &[u8],
@@ -188,7 +190,13 @@ fn fund(
     surface: Surface,
 ) -> Funding {
     let snapshot = gateway.snapshot.load();
-    let price = snapshot.prices.lookup(kind.as_str(), &resolved.model);
+    let published = snapshot.prices.lookup(kind.as_str(), &resolved.model);
+    let own = bundle.own_prices.as_ref();
+    let own = own.and_then(|own| own.lookup(kind.as_str(), &resolved.model));
+    let price = match own {
+        Some(own) => Some(Arc::new(own.bounded_by(published.as_deref()))),
+        None => published,
+    };
     let bytes = (body.len() as u64).saturating_add(HIDDEN_INPUT_TOKENS);
     let window = price.as_ref().and_then(|price| price.context_window);
     let input_most = match surface {

@@ -52,6 +52,10 @@ pub(crate) struct Config {
     pub(crate) prices_file: Option<PathBuf>,
     pub(crate) public_url: Option<String>,
     pub(crate) trace_project_strict: bool,
+    pub(crate) management_rpm: u32,
+    pub(crate) enterprise_features: bool,
+    pub(crate) team_budget_principals: bool,
+    pub(crate) instance_admin_key: Option<Secret>,
     pub(crate) allow_private: bool,
     pub(crate) private_ranges: Vec<IpNet>,
     pub(crate) allowed_hosts: Vec<String>,
@@ -277,6 +281,14 @@ fn read(r: &mut Reader<'_>, cores: usize) -> Config {
         prices_file: r.optional("LW_PRICES_FILE").map(PathBuf::from),
         public_url: r.optional("LW_GATEWAY_PUBLIC_URL"),
         trace_project_strict: r.flag("LW_GATEWAY_TRACE_PROJECT_STRICT", false),
+        management_rpm: r.parsed(
+            &["LW_MANAGEMENT_RATE_LIMIT_RPM"],
+            100,
+            "a number of calls in a minute; 0 is no limit",
+        ),
+        enterprise_features: r.flag("LW_ENTERPRISE_FEATURES", true),
+        team_budget_principals: r.flag("LW_GATEWAY_TEAM_BUDGET_PRINCIPALS", true),
+        instance_admin_key: instance_admin_key(r),
         allow_private: private.0 || !r.flag("BLOCK_LOCAL_HTTP_CALLS", true),
         private_ranges: private.1,
         allowed_hosts: list(r, "ALLOWED_PROXY_HOSTS"),
@@ -290,6 +302,24 @@ fn read(r: &mut Reader<'_>, cores: usize) -> Config {
         init_admin_email: r.optional("LANGWATCH_INIT_ADMIN_EMAIL"),
         init_admin_password: r.secret(&["LANGWATCH_INIT_ADMIN_PASSWORD"]),
     }
+}
+
+/// Unlike other secrets this one may be blank: that is how the family is closed (domain 5.5).
+fn instance_admin_key(r: &mut Reader<'_>) -> Option<Secret> {
+    const NAME: &str = "LANGWATCH_INSTANCE_ADMIN_API_KEY";
+    let text = r.text(&[NAME]).map(str::to_owned);
+    if text.as_ref().is_some_and(|text| text.len() < 16) {
+        r.problem(
+            NAME,
+            "is shorter than 16 characters: anybody could guess it",
+        );
+    }
+    let shown = text.as_ref().map_or_else(
+        || "unset".to_owned(),
+        |text| format!("set(len={})", text.len()),
+    );
+    r.shown.push((NAME, shown));
+    text.map(Secret::new)
 }
 
 /// Rules over more than one setting.

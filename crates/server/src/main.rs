@@ -48,6 +48,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Run a provider that answers from a script: for tests, benches and trying things out.
     MockProvider(mock::MockArgs),
+    /// Print the description of the management API (OpenAPI 3.1).
+    Openapi,
     #[command(flatten)]
     Client(Box<ClientCommand>),
 }
@@ -68,7 +70,16 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Serve(args) => serve::run(&args, variables),
         Command::MockProvider(args) => mock::run(&args),
+        Command::Openapi => openapi(&mut terminal(&variables)),
         Command::Client(command) => client(*command, &variables),
+    }
+}
+
+fn openapi(io: &mut Io) -> ExitCode {
+    match io.print(&lw_admin::openapi_text()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads has seen enough.
+        Err(_) => ExitCode::FAILURE,
     }
 }
 
@@ -77,6 +88,9 @@ fn client(command: ClientCommand, variables: &Variables) -> ExitCode {
     match lw_cli::run(command, &client_environment(variables.clone()), &mut io) {
         Outcome::Exit(code) => ExitCode::from(code),
         Outcome::ServerConfig(command) => server_config(command, variables),
+        Outcome::Completions(args) => {
+            ExitCode::from(lw_cli::print_completions(args, Cli::command(), &mut io))
+        }
     }
 }
 

@@ -13,19 +13,22 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use lw_admin::{Admin, AdminSettings};
+use lw_admin::{Admin, AdminSettings, Probe, Prober};
 use lw_core::{Clock, Entropy, Secret, SystemClock, SystemEntropy, UnixMicros};
 use lw_crypto::{Pepper, Sealer, SealingKey};
 use lw_engine::price::PriceCatalogue;
+use lw_proxy::check::ProviderCheck;
 use lw_proxy::keys::{KeyCache, Lookups};
 use lw_proxy::metrics::Metrics;
 use lw_proxy::models::Discovery;
 use lw_proxy::record::{Records, Writer};
 use lw_proxy::serve::DataPlane;
 use lw_proxy::settings::Settings;
+use lw_proxy::shelf::Shelf;
 use lw_proxy::worker::{ByteBudget, Gateway, Snapshot};
 use lw_spool::{Folder as SpoolFolder, Spool, SpoolWriter, Stop};
-use lw_store::config::ConfigStore;
+use lw_store::config::VirtualKeys as _;
+use lw_store::rows::ModelProvider;
 use lw_store_sql::Tuning;
 use lw_store_sql::config::SqliteConfig;
 use lw_store_sql::ledger::SqliteLedger;
@@ -33,7 +36,7 @@ use lw_store_sql::trace::SqliteTraces;
 use lw_upstream::{AddressGuard, Endpoint};
 
 use crate::config::{Config, LogLevel};
-use crate::first_start::first_start;
+use crate::first_start::{Means, first_start};
 use crate::folder::Folder;
 
 /// The group commit: at most this much is lost when the power goes.
@@ -76,7 +79,7 @@ impl Process {
             .collect::<Result<_, _>>()?;
         let sealer = Arc::new(Sealer::new(&key, &previous));
         folder.check(&sealer, &*entropy)?;
-        let secrets = Secrets::new(config, &key);
+        let secrets = Secrets::new(config, &key, &previous);
 
         let store = Arc::new(SqliteConfig::open(
             &folder.file("config.db"),
@@ -85,9 +88,12 @@ impl Process {
         let first_key = first_start(
             &*store,
             config,
-            &secrets.credential_pepper,
-            &*clock,
-            &*entropy,
+            &Means {
+                credential_pepper: &secrets.credential_pepper,
+                sealer: &sealer,
+                clock: &*clock,
+                entropy: &*entropy,
+            },
         )?;
         let ledger = Arc::new(SqliteLedger::open(
             &folder.file("ledger.db"),
@@ -156,6 +162,7 @@ impl Process {
             Lookups {
                 source: store.clone(),
                 sealer: sealer.clone(),
+                shelf: Shelf::default(),
             },
         )?;
         let listener = TcpListener::bind(config.control_addr).with_context(|| {
@@ -189,6 +196,12 @@ impl Process {
             )
         })?;
         let public_url = config.public_url.clone();
+        let check = ProviderCheck {
+            guard: guard.clone(),
+            tls: gateway.tls.clone(),
+            sealer: sealer.clone(),
+            user_agent: gateway.user_agent.clone(),
+        };
         let admin = Admin {
             store,
             ledger,
@@ -197,8 +210,11 @@ impl Process {
             sealer,
             key_pepper: secrets.key_pepper,
             credential_pepper: secrets.credential_pepper,
+            previous_credential_peppers: secrets.previous_credential_peppers,
             clock,
             entropy,
+            prober: Arc::new(Checks(check)),
+            instance_key: config.instance_admin_key.clone(),
             base_url_policy: Arc::new(move |url| {
                 let endpoint = Endpoint::parse(url).map_err(|error| error.to_string())?;
                 guard
@@ -211,6 +227,9 @@ impl Process {
                 gateway_public_url: public_url
                     .unwrap_or_else(|| format!("http://{}", data_plane.addr())),
                 trace_project_strict: config.trace_project_strict,
+                rate_limit_rpm: config.management_rpm,
+                enterprise_features: config.enterprise_features,
+                team_budget_principals: config.team_budget_principals,
             },
             ready: Arc::new(move || !gateway.draining.load(Ordering::Relaxed)),
         };
@@ -279,15 +298,41 @@ impl Process {
     }
 }
 
+/// Tests of providers, for the control plane's threads.
+struct Checks(ProviderCheck);
+
+impl Prober for Checks {
+    fn probe(&self, row: &ModelProvider) -> Probe {
+        let started = tokio::time::Instant::now();
+        // The caller is a blocking thread; the call gets a loop of its own for as long as it takes.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let answer = match runtime {
+            Ok(runtime) => runtime.block_on(self.0.run(row)),
+            Err(error) => {
+                tracing::error!(%error, "no runtime for a provider check");
+                Err("The check could not be started; try again.".to_owned())
+            }
+        };
+        Probe {
+            latency_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            error: answer.err(),
+        }
+    }
+}
+
 /// Secrets that are not set derive from the sealing key (README).
 struct Secrets {
     key_pepper: Pepper,
     key_peppers: Vec<Pepper>,
     credential_pepper: Pepper,
+    previous_credential_peppers: Vec<Pepper>,
 }
 
 impl Secrets {
-    fn new(config: &Config, key: &SealingKey) -> Self {
+    fn new(config: &Config, key: &SealingKey, previous: &[SealingKey]) -> Self {
+        let of = |key: &SealingKey| Pepper::new(&key.derive("API_KEY_PEPPER"));
         let derived;
         let current = match &config.key_pepper {
             Some(secret) => secret,
@@ -302,7 +347,8 @@ impl Secrets {
         Self {
             key_pepper,
             key_peppers,
-            credential_pepper: Pepper::new(&key.derive("API_KEY_PEPPER")),
+            credential_pepper: of(key),
+            previous_credential_peppers: previous.iter().map(of).collect(),
         }
     }
 }

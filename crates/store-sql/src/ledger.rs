@@ -3,8 +3,8 @@
 //! One writer folds batches; a commit is durable when it returns. Rows are never changed: a second
 //! outcome of an attempt meets the first one's key and does nothing, and a truth that arrives after an
 //! orphan was charged is a row of its own. Which holds are open is kept in memory, rebuilt at start from
-//! the rows, and sums by minute and hour take the place of an index: a settled request costs two rows and
-//! no more.
+//! the rows, and sums by minute, hour and day take the place of an index: a settled request costs two rows
+//! and no more.
 //!
 //! A batch is first written as if all of it were new, many rows to a statement. Only when a row turns
 //! out to be there already is it taken back and written again row by row.
@@ -20,13 +20,13 @@ use lw_core::{
 };
 use lw_store::StoreError;
 use lw_store::ledger::{
-    Certainty, Detail, Entry, EntryKind, KeySpend, Ledger, Progress, SpendRecord,
+    Certainty, Detail, Entry, EntryKind, KeySpend, Ledger, Progress, SpendQuery, SpendRecord,
 };
 use parking_lot::Mutex;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension as _, Row, Statement, ToSql, params};
 
-use self::spent::{Spent, spent_between};
+use self::spent::{Accounts, Payer, Spent, spent_between};
 use crate::migrations::Migration;
 use crate::sqlite::{Database, DbError, Tuning};
 
@@ -37,10 +37,16 @@ mod conformance;
 #[cfg(test)]
 mod tests;
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    sql: include_str!("ledger/0001_first.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        sql: include_str!("ledger/0001_first.sql"),
+    },
+    Migration {
+        version: 2,
+        sql: include_str!("ledger/0002_spent_by_provider.sql"),
+    },
+];
 
 /// Most ids that are remembered with their numbers before the memory is started afresh.
 const NAMES_MAX: usize = 65_536;
@@ -92,7 +98,7 @@ const ORPHAN: &str = concat!(
     ") SELECT request_id, attempt, 1, 1, at, amount, 2, priced, price_id, period, account_id, \
      provider_id, model_id, detail \
      FROM entry WHERE request_id = $1 AND attempt = $2 AND step = 0 \
-     ON CONFLICT DO NOTHING RETURNING account_id, amount"
+     ON CONFLICT DO NOTHING RETURNING account_id, provider_id, amount"
 );
 
 const OPEN_HOLDS: &str = "SELECT h.request_id, h.attempt, h.at, h.amount, a.virtual_key_id \
@@ -107,20 +113,6 @@ const REQUEST: &str = "SELECT e.request_id, e.attempt, e.kind, e.at, e.amount, e
     FROM entry e JOIN account a ON a.id = e.account_id JOIN name m ON m.id = e.model_id \
      LEFT JOIN name p ON p.id = e.price_id LEFT JOIN name r ON r.id = e.provider_id \
     WHERE e.request_id = $1 ORDER BY e.attempt, e.step";
-
-const ADD_SPENT: &str = "INSERT INTO spent (span, start, account_id, amount, requests) \
-    VALUES ($1, $2, $3, $4, $5) ON CONFLICT (span, start, account_id) DO UPDATE SET \
-    amount = spent.amount + excluded.amount, requests = spent.requests + excluded.requests";
-
-const SPENT: &str = "SELECT coalesce(sum(amount), 0), coalesce(sum(requests), 0) FROM spent \
-    WHERE span = $1 AND start >= $2 AND start < $3 \
-     AND account_id IN (SELECT id FROM account WHERE virtual_key_id = $4)";
-
-/// A request counts once, at its first attempt with an outcome.
-const SPENT_BY_ROWS: &str = "SELECT coalesce(sum(amount), 0), \
-     count(DISTINCT CASE WHEN step = 1 THEN request_id END) FROM entry \
-    WHERE request_id >= $1 AND request_id < $2 AND step > 0 \
-     AND account_id IN (SELECT id FROM account WHERE virtual_key_id = $3)";
 
 const ACCOUNT: &str = "INSERT INTO account (virtual_key_id, project_id, organization_id) \
     VALUES ($1, $2, $3) ON CONFLICT (virtual_key_id, project_id, organization_id) \
@@ -271,10 +263,13 @@ impl Ledger for SqliteLedger {
             let (mut charged, mut spent) = (0, Spent::default());
             for (request, attempt) in &orphans {
                 let ids = params![request.as_bytes(), attempt];
-                let row = statement.query_row(ids, |row| Ok((row.get(0)?, row.get(1)?)));
-                if let Some((account, amount)) = row.optional()? {
+                let row = statement.query_row(ids, |row| {
+                    let payer = Payer::new(row.get(0)?, row.get(1)?);
+                    Ok((payer, NanoUsd(row.get(2)?)))
+                });
+                if let Some((payer, amount)) = row.optional()? {
                     let first = is_first_outcome(db, &[], *request, *attempt)?;
-                    spent.add(account, *request, NanoUsd(amount), first);
+                    spent.add(payer, *request, amount, first);
                     charged += 1;
                 }
             }
@@ -315,7 +310,8 @@ impl Ledger for SqliteLedger {
                 .collect()
         };
         self.database.read(|db| {
-            let (spent, requests) = spent_between(db, key, from, to)?;
+            let accounts = Accounts::of_key(db, key)?;
+            let (spent, requests) = spent_between(db, &accounts, None, from, to)?;
             let mut reserved = NanoUsd::ZERO;
             let mut outcome = db.prepare_cached(OUTCOME)?;
             for ((request, attempt), amount) in &held {
@@ -329,6 +325,10 @@ impl Ledger for SqliteLedger {
                 requests,
             })
         })
+    }
+
+    fn spent(&self, query: &SpendQuery) -> Result<NanoUsd, StoreError> {
+        self.database.read(|db| spent::asked(db, query))
     }
 }
 
@@ -444,6 +444,7 @@ impl Appended {
             at,
             ..
         } = row.entry;
+        let payer = Payer::new(row.account, row.provider);
         match row.kind {
             EntryKind::Hold => {
                 let hold = OpenHold {
@@ -455,9 +456,9 @@ impl Appended {
             }
             EntryKind::Settle | EntryKind::Release => {
                 let first = is_first_outcome(db, batch, *request_id, *attempt)?;
-                self.spent.add(row.account, *request_id, row.amount, first);
+                self.spent.add(payer, *request_id, row.amount, first);
             }
-            EntryKind::Adjust => self.spent.add(row.account, *request_id, row.amount, false),
+            EntryKind::Adjust => self.spent.add(payer, *request_id, row.amount, false),
         }
         Ok(())
     }

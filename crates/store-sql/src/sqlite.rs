@@ -246,7 +246,11 @@ pub(crate) fn one<T>(
 ) -> Result<Option<T>, DbError> {
     let mut statement = db.prepare_cached(sql)?;
     let mut rows = statement.query(params)?;
-    rows.next()?.map(read).transpose()
+    let found = rows.next()?.map(read).transpose();
+    drop(rows);
+    #[cfg(test)]
+    work::note(sql, &statement);
+    found
 }
 
 /// Every row that a statement finds. The statement bounds their number.
@@ -262,12 +266,43 @@ pub(crate) fn all<T>(
     while let Some(row) = rows.next()? {
         found.push(read(row)?);
     }
+    drop(rows);
+    #[cfg(test)]
+    work::note(sql, &statement);
     Ok(found)
 }
 
 /// Runs a statement that returns no rows; says how many it changed.
 pub(crate) fn run(db: &Connection, sql: &str, params: impl Params) -> Result<usize, DbError> {
-    Ok(db.prepare_cached(sql)?.execute(params)?)
+    let mut statement = db.prepare_cached(sql)?;
+    let changed = statement.execute(params)?;
+    #[cfg(test)]
+    work::note(sql, &statement);
+    Ok(changed)
+}
+
+/// What statements did on this thread, for tests that look at plans: the engine counts its own steps, so
+/// that no clock decides whether a statement is cheap.
+#[cfg(test)]
+pub(crate) mod work {
+    use std::cell::RefCell;
+
+    use rusqlite::{Statement, StatementStatus};
+
+    thread_local! {
+        static DONE: RefCell<Vec<(String, i32)>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// Notes how many steps a statement took.
+    pub(super) fn note(sql: &str, statement: &Statement<'_>) {
+        let steps = statement.reset_status(StatementStatus::VmStep);
+        DONE.with_borrow_mut(|done| done.push((sql.to_owned(), steps)));
+    }
+
+    /// The statements since the last call, each with its steps.
+    pub(crate) fn take() -> Vec<(String, i32)> {
+        DONE.take()
+    }
 }
 
 /// What an error of the engine means to a caller of a port.
@@ -295,13 +330,18 @@ pub(crate) fn store_error(error: &rusqlite::Error) -> StoreError {
 /// The field that a uniqueness rule is about: the last column that the engine names
 /// (`UNIQUE constraint failed: virtual_keys.organization_id, virtual_keys.external_id`).
 fn unique_field(message: &str) -> &'static str {
-    const FIELDS: [&str; 6] = [
+    const FIELDS: [&str; 11] = [
         "slug",
         "email",
         "lookup_id",
         "routing_handle",
         "external_id",
         "hashed_secret",
+        "name",
+        "model",
+        "key_hash",
+        "managed_by_virtual_key_id",
+        "idempotency_key",
     ];
     let column = message.rsplit('.').next().unwrap_or_default().trim();
     FIELDS

@@ -1,7 +1,7 @@
 //! What the data plane asks when it meets a key that it does not hold.
 
 use crate::StoreError;
-use crate::rows::{ModelProvider, Project, VirtualKey};
+use crate::rows::{ModelPrice, ModelProvider, Organization, Project, RoutingPolicy, VirtualKey};
 
 /// Everything that one key's bundle is compiled from.
 #[derive(Debug, Clone)]
@@ -10,11 +10,18 @@ pub struct KeyRecord {
     pub key: VirtualKey,
     /// Whether the presented secret is the one before the last rotation.
     pub previous_secret: bool,
+    /// Its organization.
+    pub organization: Organization,
     /// The project that receives traces and spend.
     pub trace_project: Project,
     /// Enabled providers that are reachable from the key's scopes, in dispatch order (domain 9 steps 1
     /// and 2; `providersAllowed` is not applied yet).
     pub providers: Vec<ModelProvider>,
+    /// The key's routing policy. `None` although the key names one: it belongs to nobody any more, and
+    /// nothing may be dispatched.
+    pub policy: Option<RoutingPolicy>,
+    /// The organization's own prices.
+    pub prices: Vec<ModelPrice>,
 }
 
 /// The data plane's port: one read per unknown key.
@@ -28,4 +35,12 @@ pub trait KeySource: Send + Sync + 'static {
     /// # Errors
     /// The store could not be asked. The caller answers 503, never 401.
     fn key_by_hash(&self, hashes: &[String]) -> Result<Option<KeyRecord>, StoreError>;
+
+    /// Replaces the stored hash of a key that was found under the previous pepper (domain 7.4): the row
+    /// that has `old` as its current or previous hash gets `new` there. Neither audited nor announced:
+    /// the secret is the same.
+    ///
+    /// # Errors
+    /// The store could not be written. The caller goes on: the old hash still finds the key.
+    fn rehash_virtual_key(&self, old: &str, new: &str) -> Result<(), StoreError>;
 }

@@ -255,6 +255,36 @@ pub struct KeySpend {
     pub requests: u64,
 }
 
+/// Whose spend is summed, inside of one organization.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Spenders {
+    /// Everybody's.
+    Organization,
+    /// What any of these keys spent, wherever it was filed, and what was filed into any of these
+    /// projects, whoever spent it; a request that is both counts once.
+    Any {
+        /// Keys, ended ones too.
+        keys: Vec<VirtualKeyId>,
+        /// Projects, archived ones too.
+        projects: Vec<ProjectId>,
+    },
+}
+
+/// A sum over `settle` and `adjust`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpendQuery {
+    /// The tenant.
+    pub organization_id: OrganizationId,
+    /// Whose spend.
+    pub spenders: Spenders,
+    /// Only what was spent at this provider; rows without a provider then count for nothing.
+    pub model_provider_id: Option<ModelProviderId>,
+    /// Only requests that were admitted from here on.
+    pub from: UnixMicros,
+    /// Only requests that were admitted before.
+    pub to: UnixMicros,
+}
+
 /// The port of the ledger. One writer folds; readers may ask at any time.
 pub trait Ledger: Send + Sync + 'static {
     /// Appends rows that are not there yet and remembers the progress, in one durable transaction.
@@ -302,6 +332,12 @@ pub trait Ledger: Send + Sync + 'static {
         from: UnixMicros,
         to: UnixMicros,
     ) -> Result<KeySpend, StoreError>;
+
+    /// What was spent, as `query` asks. Walks no rows but those of the minutes at the ends of the range.
+    ///
+    /// # Errors
+    /// The store could not be asked.
+    fn spent(&self, query: &SpendQuery) -> Result<NanoUsd, StoreError>;
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub mod ledger;
 pub mod rows;
 pub mod trace;
 
-/// Why a store could not answer. Never says "not found": that is an `Option`.
+/// Why a store could not answer. A read never says "not found": that is an `Option`.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The store cannot be used right now: locked, full, unreachable. Trying again later may help.
@@ -24,6 +24,9 @@ pub enum StoreError {
         /// The field that must be unique.
         field: &'static str,
     },
+    /// A row that was to be changed or deleted does not exist in its organization.
+    #[error("the row does not exist")]
+    Missing,
     /// The row changed since it was read.
     #[error("the row changed since it was read")]
     Stale,

@@ -1,11 +1,24 @@
 //! Rows as the stores keep them (domain 3, 6, 7). Times are UTC, money is nano-USD.
 
-use std::collections::BTreeMap;
+mod people;
+mod policy;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use lw_core::{
-    ModelProviderId, OrganizationId, ProjectId, TeamId, UnixMicros, UserId, VirtualKeyId,
+    ModelProviderId, OrganizationId, ProjectId, RoutingPolicyId, TeamId, UnixMicros, UserId,
+    VirtualKeyId,
 };
 use serde::{Deserialize, Serialize};
+
+pub use self::people::{
+    ApiKey, BoundRole, CustomRole, Group, Invite, InviteStatus, InvitedTo, MemberRole,
+    PermissionMode, Principal, RoleBinding, RoleKind, TeamMember, User,
+};
+pub use self::policy::{
+    Budget, BudgetTarget, CacheRule, Enforcement, FailureMode, Guardrail, GuardrailDirection,
+    ModelPrice, OnBreach, RoutingPolicy, Strategy,
+};
 
 /// What a scope row points at.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -19,6 +32,76 @@ pub enum Scope {
     Project(ProjectId),
 }
 
+/// How much of bodies is kept, from most to least (domain 7.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CaptureMode {
+    /// Everything, bounded.
+    #[default]
+    Raw,
+    /// Everything, with personal data taken out.
+    Redacted,
+    /// Sizes and counts only.
+    MetadataOnly,
+    /// Nothing.
+    None,
+}
+
+impl CaptureMode {
+    /// The word of the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Redacted => "redacted",
+            Self::MetadataOnly => "metadata_only",
+            Self::None => "none",
+        }
+    }
+
+    /// Reads a word of [`Self::as_str`].
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Raw, Self::Redacted, Self::MetadataOnly, Self::None]
+            .into_iter()
+            .find(|mode| mode.as_str() == text)
+    }
+}
+
+/// What an administrator may set of an organization. A field that a stored row lacks has its default.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OrganizationSettings {
+    /// Whom members ask for help.
+    pub support_contact: Option<String>,
+    /// The longest sign-in in days; zero is unlimited.
+    pub max_session_duration_days: u32,
+    /// Whether people see who else is looking.
+    pub presence_enabled: bool,
+    /// Whether traces may be shared by link.
+    pub trace_sharing_enabled: bool,
+    /// What the organization said it came for.
+    pub primary_intent: Option<String>,
+    /// `false` switches content capture off for every key.
+    pub payload_capture_enabled: bool,
+    /// What keys capture that say nothing themselves.
+    pub payload_capture_default: CaptureMode,
+}
+
+impl Default for OrganizationSettings {
+    fn default() -> Self {
+        Self {
+            support_contact: None,
+            max_session_duration_days: 0,
+            presence_enabled: true,
+            trace_sharing_enabled: true,
+            primary_intent: None,
+            payload_capture_enabled: true,
+            payload_capture_default: CaptureMode::Raw,
+        }
+    }
+}
+
 /// A tenant (domain 3.1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Organization {
@@ -28,6 +111,8 @@ pub struct Organization {
     pub name: String,
     /// Unique in the installation.
     pub slug: String,
+    /// What an administrator may set.
+    pub settings: OrganizationSettings,
     /// When it was created.
     pub created_at: UnixMicros,
     /// When it was last changed.
@@ -47,8 +132,14 @@ pub struct Team {
     pub slug: String,
     /// Hidden teams hold the governance project and are shown to nobody.
     pub hidden: bool,
+    /// The one person whose workspace this team is (domain 3.6).
+    pub personal_owner: Option<UserId>,
+    /// Set when it was archived.
+    pub archived_at: Option<UnixMicros>,
     /// When it was created.
     pub created_at: UnixMicros,
+    /// When it was last changed.
+    pub updated_at: UnixMicros,
 }
 
 /// What a project is for (domain 3.3).
@@ -61,6 +152,28 @@ pub enum ProjectKind {
     InternalGovernance,
     /// One person's workspace.
     Personal,
+}
+
+/// How thoroughly personal data is taken out of what is kept (domain 3.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum PiiRedactionLevel {
+    /// Everything that may identify somebody.
+    Strict,
+    /// What surely identifies somebody.
+    #[default]
+    Essential,
+    /// Nothing.
+    Disabled,
+}
+
+/// The legacy key of a project (domain 5.2): found by its hash, shown again on demand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectKey {
+    /// `hex(hmac_sha256(CREDENTIALS_SECRET, token))`, unique.
+    pub hash: String,
+    /// The token, sealed with the project's id bound in.
+    pub sealed: String,
 }
 
 /// A project (domain 3.3).
@@ -78,48 +191,20 @@ pub struct Project {
     pub slug: String,
     /// What it is for.
     pub kind: ProjectKind,
+    /// The programming language that it said it uses; `other` when it did not.
+    pub language: String,
+    /// The framework, likewise.
+    pub framework: String,
+    /// What is taken out of its traces.
+    pub pii_redaction_level: PiiRedactionLevel,
+    /// Its legacy key; projects of the first version have none until one is made.
+    pub key: Option<ProjectKey>,
     /// Set when it was archived.
     pub archived_at: Option<UnixMicros>,
     /// When it was created.
     pub created_at: UnixMicros,
-}
-
-/// A person (domain 3.4).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct User {
-    /// `user_…`.
-    pub id: UserId,
-    /// Lowercased; unset until the first administrator completed the account.
-    pub email: Option<String>,
-    /// Display name.
-    pub name: String,
-    /// Argon2id in PHC form; unset until a password was chosen.
-    pub password_hash: Option<String>,
-    /// When it was created.
-    pub created_at: UnixMicros,
-}
-
-/// A management API key (domain 5.1). The token itself is never stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiKey {
-    /// `ak_…`.
-    pub id: lw_core::ApiKeyId,
-    /// Its organization.
-    pub organization_id: OrganizationId,
-    /// Display name.
-    pub name: String,
-    /// The public part of the token, 16 characters; unique.
-    pub lookup_id: String,
-    /// `hex(hmac_sha256(CREDENTIALS_SECRET, secret part))`.
-    pub hashed_secret: String,
-    /// When it was created.
-    pub created_at: UnixMicros,
-    /// When it stops working.
-    pub expires_at: Option<UnixMicros>,
-    /// When it was revoked.
-    pub revoked_at: Option<UnixMicros>,
-    /// When it last served a successful call.
-    pub last_used_at: Option<UnixMicros>,
+    /// When it was last changed.
+    pub updated_at: UnixMicros,
 }
 
 /// Ceilings of a provider row or a key; `None` is no limit.
@@ -134,6 +219,39 @@ pub struct RateLimit {
     pub rpd: Option<u64>,
 }
 
+/// A model that the operator declared for a provider: its name alone, or an entry that says more of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum DeclaredModel {
+    /// The name that requests use.
+    Name(String),
+    /// An object with the name and whatever else was said (modes, limits), kept as it was sent.
+    Entry(serde_json::Map<String, serde_json::Value>),
+}
+
+impl DeclaredModel {
+    /// The fields of an entry that may hold the name; the first that is there counts.
+    pub const NAMES: [&str; 4] = ["id", "modelId", "model", "name"];
+
+    /// The name that requests use; `None` for an entry without one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Name(name) => Some(name),
+            Self::Entry(entry) => Self::NAMES
+                .iter()
+                .find_map(|field| entry.get(*field))
+                .and_then(serde_json::Value::as_str),
+        }
+    }
+}
+
+impl From<String> for DeclaredModel {
+    fn from(name: String) -> Self {
+        Self::Name(name)
+    }
+}
+
 /// A provider credential with its settings (domain 6).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelProvider {
@@ -143,7 +261,7 @@ pub struct ModelProvider {
     pub organization_id: OrganizationId,
     /// Display name.
     pub name: String,
-    /// The kind: `openai`, `anthropic`, `custom`.
+    /// The kind in its one spelling (domain 6.1): `openai`, `vertex_ai`, or one that nobody knows yet.
     pub provider: String,
     /// The name it can be addressed by (`<handle>/<model>`), lowercase, unique in the organization.
     pub routing_handle: Option<String>,
@@ -157,9 +275,9 @@ pub struct ModelProvider {
     /// Extra headers (a JSON array of `{key, value}`), sealed likewise; `None` when there are none.
     pub sealed_extra_headers: Option<String>,
     /// Models that the operator declared.
-    pub custom_models: Option<Vec<String>>,
+    pub custom_models: Option<Vec<DeclaredModel>>,
     /// Embedding models that the operator declared.
-    pub custom_embeddings_models: Option<Vec<String>>,
+    pub custom_embeddings_models: Option<Vec<DeclaredModel>>,
     /// Model name to the provider's own name.
     pub deployment_mapping: Option<BTreeMap<String, String>>,
     /// Ceilings.
@@ -168,6 +286,8 @@ pub struct ModelProvider {
     pub fallback_priority_global: Option<i64>,
     /// Advanced settings, a JSON object as text.
     pub provider_config: Option<String>,
+    /// Softly withdrawn since then: not eligible.
+    pub disabled_at: Option<UnixMicros>,
     /// Counts the changes of this row.
     pub revision: i64,
     /// When it was created.
@@ -188,6 +308,48 @@ pub enum KeyStatus {
     Revoked,
 }
 
+/// How a key chooses among its providers (domain 7.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RoutingMode {
+    /// The best provider; no fallback.
+    None,
+    /// Every eligible provider, one after the other.
+    FallbackAll,
+    /// What its routing policy lists.
+    Policy,
+}
+
+impl RoutingMode {
+    /// The word of the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::FallbackAll => "fallback_all",
+            Self::Policy => "policy",
+        }
+    }
+
+    /// Reads a word of [`Self::as_str`].
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::None, Self::FallbackAll, Self::Policy]
+            .into_iter()
+            .find(|mode| mode.as_str() == text)
+    }
+}
+
+/// Whose business a key is (domain 7.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyPurpose {
+    /// A customer's.
+    User,
+    /// The product's own: listed, otherwise hidden.
+    Langy,
+}
+
 /// A virtual key (domain 7.2). The secret itself is never stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VirtualKey {
@@ -201,6 +363,8 @@ pub struct VirtualKey {
     pub description: Option<String>,
     /// Where it stands.
     pub status: KeyStatus,
+    /// Whose business it is.
+    pub purpose: KeyPurpose,
     /// `live` or `test`; a label without behaviour.
     pub env: String,
     /// The caller's own name for it, unique in the organization.
@@ -213,8 +377,10 @@ pub struct VirtualKey {
     pub trace_project_id: ProjectId,
     /// Set for a personal key.
     pub principal_user_id: Option<UserId>,
-    /// `none`, `fallback_all` or `policy`.
-    pub routing_mode: String,
+    /// How it chooses among its providers.
+    pub routing_mode: RoutingMode,
+    /// The policy, exactly when the mode is [`RoutingMode::Policy`].
+    pub routing_policy_id: Option<RoutingPolicyId>,
     /// When it stops working.
     pub expires_at: Option<UnixMicros>,
     /// The configuration of domain 7.5 in its stored, camelCase form, as JSON text.
@@ -235,6 +401,8 @@ pub struct VirtualKey {
     pub disabled_at: Option<UnixMicros>,
     /// When it was revoked.
     pub revoked_at: Option<UnixMicros>,
+    /// Who revoked it.
+    pub revoked_by: Option<String>,
     /// When it last served a request.
     pub last_used_at: Option<UnixMicros>,
     /// Who created it.
@@ -243,4 +411,31 @@ pub struct VirtualKey {
     pub created_at: UnixMicros,
     /// When it was last changed.
     pub updated_at: UnixMicros,
+}
+
+impl VirtualKey {
+    /// The guardrails that its configuration attaches, each once.
+    #[must_use]
+    pub fn attached_guardrails(&self) -> BTreeSet<String> {
+        Self::guardrails_of(&self.config)
+    }
+
+    /// The guardrails that a stored configuration attaches, each once. One that cannot be read attaches
+    /// none.
+    #[must_use]
+    pub fn guardrails_of(config: &str) -> BTreeSet<String> {
+        #[derive(Default, Deserialize)]
+        #[serde(default, rename_all = "camelCase")]
+        struct Config {
+            guardrail_attachments: Vec<Attachment>,
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(default, rename_all = "camelCase")]
+        struct Attachment {
+            guardrail_ids: Vec<String>,
+        }
+        let config: Config = serde_json::from_str(config).unwrap_or_default();
+        let attachments = config.guardrail_attachments.into_iter();
+        attachments.flat_map(|entry| entry.guardrail_ids).collect()
+    }
 }

@@ -1,27 +1,30 @@
 //! What callers send about a virtual key, read and checked in itself (management-api 8.3, 8.4).
 //!
-//! Whatever needs the store (does that scope exist?) is the service's question. What later versions
-//! bring, budgets and routing policies, is refused here and never dropped. Start at [`NewKey`] and
+//! Whatever needs the store (does that scope exist?) is the service's question. Start at [`NewKey`] and
 //! [`KeyPatch`].
 
 use std::collections::BTreeMap;
 
 use lw_core::{Error, UnixMicros};
+use lw_store::rows::RoutingMode;
 use serde_json::{Map, Value};
 
 use super::config::{self, ConfigPatch};
+use super::own_budget::Wish;
 use crate::input::{BODY, Fields, Given, Problems, never_null};
 use crate::scope::{self, Wanted};
 
 /// The body of a create.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct NewKey {
     pub(super) name: String,
     pub(super) description: Option<String>,
     pub(super) principal_user_id: Option<String>,
     pub(super) scopes: Option<Vec<Wanted>>,
     pub(super) trace_project: Option<String>,
-    pub(super) routing_mode: &'static str,
+    pub(super) routing_mode: Option<RoutingMode>,
+    pub(super) routing_policy: Given<String>,
+    pub(super) budget: Option<Wish>,
     pub(super) expires_at: Option<UnixMicros>,
     pub(super) config: ConfigPatch,
     pub(super) external_id: Option<String>,
@@ -36,7 +39,9 @@ pub(crate) struct KeyPatch {
     pub(super) description: Given<String>,
     pub(super) scopes: Option<Vec<Wanted>>,
     pub(super) trace_project: Given<String>,
-    pub(super) routing_mode: Option<&'static str>,
+    pub(super) routing_mode: Option<RoutingMode>,
+    pub(super) routing_policy: Given<String>,
+    pub(super) budget: Given<Wish>,
     pub(super) expires_at: Given<UnixMicros>,
     pub(super) config: ConfigPatch,
     pub(super) external_id: Given<String>,
@@ -70,6 +75,8 @@ impl NewKey {
             scopes,
             trace_project,
             routing_mode,
+            routing_policy,
+            budget,
             expires_at,
             config,
             external_id,
@@ -81,7 +88,9 @@ impl NewKey {
             principal_user_id: principal.value(),
             scopes,
             trace_project: trace_project.value(),
-            routing_mode: routing_mode.unwrap_or("none"),
+            routing_mode,
+            routing_policy,
+            budget: budget.value(),
             expires_at: expires_at.value(),
             config,
             external_id: external_id.value(),
@@ -123,7 +132,9 @@ fn common(fields: &Fields<'_>, problems: &mut Problems) -> KeyPatch {
         description,
         scopes: never_null(scopes, "scopes".into(), problems),
         trace_project: fields.trimmed("trace_project_id", 1..=256, problems),
-        routing_mode: routing(fields, problems),
+        routing_mode: mode(fields, problems),
+        routing_policy: fields.trimmed("routing_policy_id", 1..=128, problems),
+        budget: Wish::read(fields, problems),
         expires_at: fields.time("expires_at", problems),
         config,
         external_id: fields.trimmed("external_id", 1..=128, problems),
@@ -131,30 +142,18 @@ fn common(fields: &Fields<'_>, problems: &mut Problems) -> KeyPatch {
     }
 }
 
-/// The routing mode, and a clear word about what this version does not have yet.
-fn routing(fields: &Fields<'_>, problems: &mut Problems) -> Option<&'static str> {
-    let unset = |name| fields.raw(&[name]).is_none_or(|(_, value)| value.is_null());
-    if !unset("budget") {
-        let text = "budgets of keys are not available in this version; leave the field out";
-        problems.add("budget", "not_available", text);
-    }
-    if !unset("routing_policy_id") {
-        let text = "routing policies are not available in this version; use routing_mode none or \
-                    fallback_all";
-        problems.add("routing_policy_id", "not_available", text);
-    }
+fn mode(fields: &Fields<'_>, problems: &mut Problems) -> Option<RoutingMode> {
     let words = ["none", "fallback_all", "policy"];
     let mode = fields.choice(&["routing_mode"], &words, problems);
     let mode = never_null(mode, "routing_mode".into(), problems);
-    if mode == Some("policy") {
-        let text = "`policy` is not available in this version; use none or fallback_all";
-        problems.add("routing_mode", "not_available", text);
-    }
-    mode
+    mode.and_then(RoutingMode::parse)
 }
 
 /// The caller's own facts (management-api 7): at most 40 texts of 500 characters.
-fn metadata(fields: &Fields<'_>, problems: &mut Problems) -> Given<BTreeMap<String, String>> {
+pub(crate) fn metadata(
+    fields: &Fields<'_>,
+    problems: &mut Problems,
+) -> Given<BTreeMap<String, String>> {
     fields.object(&["metadata"], problems).map(|map| {
         if map.map().len() > 40 {
             problems.add("metadata", "too_big", "must hold at most 40 keys");

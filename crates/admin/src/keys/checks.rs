@@ -5,7 +5,10 @@
 //! that it could not find in the organization, except those of providers, which the catalogue wants
 //! named. Start at [`decided_trace_project`].
 
-use lw_core::{Code, Error, ProjectId, UnixMicros, UserId};
+use std::collections::BTreeSet;
+
+use lw_core::{Code, Error, ProjectId, RoutingPolicyId, UnixMicros, UserId};
+use lw_engine::access::{Action, Permission, Resource};
 use lw_store::config::ScopeKind;
 use lw_store::rows::Scope;
 use serde_json::json;
@@ -30,10 +33,75 @@ pub(super) fn named_trace_project(
         .map_err(stored)?
     {
         Some(Scope::Project(id)) => Ok(id),
-        _ => {
-            let message = "The trace project is not a live project of this organization.";
-            Err(Error::new(Code::TraceProjectUnknown, message))
-        }
+        _ => Err(unknown_trace_project()),
+    }
+}
+
+/// The refusal of a trace project. Never says which.
+pub(super) fn unknown_trace_project() -> Error {
+    let message = "The trace project is not a live project of this organization.";
+    Error::new(Code::TraceProjectUnknown, message)
+}
+
+/// A routing policy of the organization, by id.
+pub(super) fn policy(admin: &Admin, caller: &Caller, id: &str) -> Result<RoutingPolicyId, Error> {
+    let unknown = || Error::new(Code::RoutingPolicyNotFound, "Routing policy not found.");
+    let id = RoutingPolicyId::parse(id).map_err(|_not_an_id| unknown())?;
+    let found = admin
+        .store
+        .routing_policy(&caller.organization.id, &id)
+        .map_err(stored)?;
+    found.map(|policy| policy.id).ok_or_else(unknown)
+}
+
+/// The project whose guardrails a key may attach: its single project scope, else its trace project
+/// (domain 15).
+pub(super) fn guardrail_project<'a>(
+    scopes: &'a [Scope],
+    trace_project: &'a ProjectId,
+) -> &'a ProjectId {
+    let mut projects = scopes.iter().filter_map(|scope| match scope {
+        Scope::Project(id) => Some(id),
+        Scope::Organization(_) | Scope::Team(_) => None,
+    });
+    match (projects.next(), projects.next()) {
+        (Some(only), None) => only,
+        _ => trace_project,
+    }
+}
+
+/// Every attached guardrail is a live one of the key's guardrail project, its single project scope or
+/// else its trace project, and the caller may attach guardrails there (domain 15).
+pub(super) fn guardrails(
+    admin: &Admin,
+    caller: &Caller,
+    scopes: &[Scope],
+    trace_project: &ProjectId,
+    attached: &BTreeSet<String>,
+) -> Result<(), Error> {
+    const ATTACH: Permission = Permission::new(Resource::GatewayGuardrails, Action::Attach);
+    if attached.is_empty() {
+        return Ok(());
+    }
+    let project = guardrail_project(scopes, trace_project);
+    if !caller.may(admin, ATTACH, &Scope::Project(project.clone()))? {
+        let message = "The credential may not attach guardrails in the key's project.";
+        return Err(Error::new(Code::GuardrailAttachForbidden, message)
+            .with("permission", ATTACH.to_string()));
+    }
+    let known = admin
+        .store
+        .guardrails(&caller.organization.id, Some(project))
+        .map_err(stored)?;
+    let all_known = attached
+        .iter()
+        .all(|id| known.iter().any(|row| row.id.as_str() == id));
+    if all_known {
+        Ok(())
+    } else {
+        let message = "A guardrail does not belong to the key's project. Attach guardrails of the \
+                       project that the key is scoped to, or of its trace project.";
+        Err(Error::new(Code::GuardrailProjectMismatch, message))
     }
 }
 
@@ -80,19 +148,17 @@ pub(super) fn decided_trace_project(
     Ok(governance.id)
 }
 
-/// A member of the organization, by id.
+/// A current member of the organization, by id.
 pub(super) fn member(admin: &Admin, caller: &Caller, id: &str) -> Result<UserId, Error> {
-    let members = admin
+    let text = "must be a member of the organization";
+    let unknown = || refuse(BODY, "principal_user_id", "invalid_value", text);
+    let id = UserId::parse(id).map_err(|_not_an_id| unknown())?;
+    let found = admin
         .store
-        .members(&caller.organization.id)
+        .member(&caller.organization.id, &id)
         .map_err(stored)?;
-    let found = members
-        .into_iter()
-        .find(|member| member.user.id.as_str() == id);
-    found.map(|member| member.user.id).ok_or_else(|| {
-        let text = "must be a member of the organization";
-        refuse(BODY, "principal_user_id", "invalid_value", text)
-    })
+    let current = found.filter(|member| member.disabled_at.is_none());
+    current.map(|member| member.user.id).ok_or_else(unknown)
 }
 
 /// `providersAllowed` names somebody, if it is a list.

@@ -5,20 +5,21 @@
 //! replaces whole top-level keys; `null` puts one back to its default. Unknown keys are stripped, except
 //! under `policyRules`, where a misspelt dimension would be a rule that nobody enforces.
 //!
-//! Whether the providers that it names can be reached is the service's question: it depends on scopes.
-//! Must never drop silently what this version cannot do (guardrails): it is refused. Start at [`read`].
+//! Whether the providers and guardrails that it names can be reached is the service's question: it depends
+//! on scopes. Start at [`read`].
 
 use std::ops::RangeInclusive;
 
+use lw_store::rows::CaptureMode;
 use serde_json::{Map, Value, json};
 
 use super::rules;
 use crate::input::{Fields, Given, MAX_WHOLE, Problems};
 
 /// The longest name of a model, a provider or an alias.
-pub(super) const NAME: RangeInclusive<usize> = 1..=256;
+pub(crate) const NAME: RangeInclusive<usize> = 1..=256;
 /// The most entries of a list or a map.
-pub(super) const ENTRIES: usize = 1_000;
+pub(crate) const ENTRIES: usize = 1_000;
 
 /// What an input wants to change: top-level keys with their new stored value; `None` is the default.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -71,6 +72,11 @@ pub(crate) fn embedding_provider(stored: &str) -> Option<String> {
             .as_str()?
             .to_owned(),
     )
+}
+
+/// What the key itself says about capture; `None` follows the organization.
+pub(crate) fn capture(stored: &str) -> Option<CaptureMode> {
+    CaptureMode::parse(parse(stored).get("capturePayload")?.as_str()?)
 }
 
 /// The config as callers see it.
@@ -218,7 +224,9 @@ fn cache(fields: &Fields<'_>, problems: &mut Problems) -> Given<Value> {
     })
 }
 
-fn fallback(fields: &Fields<'_>, problems: &mut Problems) -> Given<Value> {
+/// `fallback` of a key, and of a routing policy: camelCase and snake_case alike, stored in camelCase with
+/// only what was set.
+pub(crate) fn fallback(fields: &Fields<'_>, problems: &mut Problems) -> Given<Value> {
     fields.object(&["fallback"], problems).map(|fallback| {
         let mut out = Sparse::default();
         let attempts = ["maxAttempts", "max_attempts"];
@@ -267,16 +275,44 @@ fn triggers(fallback: &Fields<'_>, problems: &mut Problems) -> Given<Value> {
     })
 }
 
+/// An empty list is the default. Whether the guardrails exist is the service's question.
 fn guardrails(fields: &Fields<'_>, problems: &mut Problems) -> Given<Value> {
     let names = ["guardrailAttachments", "guardrail_attachments"];
-    match fields.list(&names, problems) {
-        Given::Absent => Given::Absent,
-        Given::Value(list) if !list.is_empty() => {
-            let text = "guardrails are not available in this version";
-            problems.add(fields.path("guardrailAttachments"), "not_available", text);
-            Given::Absent
+    let path = fields.path("guardrailAttachments");
+    let given = fields.list(&names, problems).map(|list| {
+        bounded(&path, list.len(), problems);
+        let mut attachments: Vec<Value> = Vec::new();
+        for (place, entry) in list.iter().enumerate().take(ENTRIES) {
+            let path = format!("{path}.{place}");
+            let Some(map) = entry.as_object() else {
+                problems.add(path, "invalid_type", "must be {direction, guardrailIds}");
+                continue;
+            };
+            let entry = Fields::new(map, path);
+            let words = ["pre", "post", "stream_chunk"];
+            let direction = entry.choice(&["direction"], &words, problems);
+            let ids = entry.texts(&["guardrailIds", "guardrail_ids"], NAME, problems);
+            if let Some(ids) = ids.clone().value() {
+                bounded(&entry.path("guardrailIds"), ids.len(), problems);
+            }
+            match (direction, ids) {
+                (Given::Value(direction), Given::Value(ids)) => {
+                    attachments.push(json!({ "direction": direction, "guardrailIds": ids }));
+                }
+                (Given::Absent | Given::Null, _) if entry.raw(&["direction"]).is_none() => {
+                    problems.add(entry.path("direction"), "required", "is required");
+                }
+                _ if entry.raw(&["guardrailIds", "guardrail_ids"]).is_none() => {
+                    problems.add(entry.path("guardrailIds"), "required", "is required");
+                }
+                _ => {}
+            }
         }
-        Given::Null | Given::Value(_) => Given::Null,
+        attachments
+    });
+    match given {
+        Given::Value(list) if list.is_empty() => Given::Null,
+        other => other.map(Value::Array),
     }
 }
 
@@ -375,7 +411,7 @@ fn normal_tags(given: &[Value]) -> Vec<String> {
 }
 
 /// Adds a problem when a list or a map is longer than anybody needs.
-pub(super) fn bounded(path: &str, length: usize, problems: &mut Problems) {
+pub(crate) fn bounded(path: &str, length: usize, problems: &mut Problems) {
     if length > ENTRIES {
         problems.add(
             path,

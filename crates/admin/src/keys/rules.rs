@@ -1,8 +1,10 @@
-//! The parts of a key's config that name models and rules: aliases, substitutes, policy rules.
+//! The parts of a key's config, and of a routing policy, that name models and rules: aliases, substitutes,
+//! policy rules.
 //!
-//! Patterns are kept as they were written; the engine that enforces them compiles them. Here they are
-//! checked to be texts of a bounded size. Must never change a pattern. Start at [`policy_rules`].
+//! Patterns are kept as they were written and must compile (domain 8.1): what cannot be enforced is
+//! refused when it is written. Must never change a pattern. Start at [`policy_rules`].
 
+use lw_engine::pattern::{ListError, PatternList};
 use serde_json::{Map, Value};
 
 use super::config::{NAME, bounded};
@@ -14,7 +16,7 @@ const PATTERNS: usize = 64 * 1024;
 const DIMENSIONS: [&str; 4] = ["tools", "mcp", "urls", "models"];
 
 /// `modelAliases`: what a caller says to what is asked for. An empty map is the default.
-pub(super) fn aliases(fields: &Fields<'_>, problems: &mut Problems) -> Given<Value> {
+pub(crate) fn aliases(fields: &Fields<'_>, problems: &mut Problems) -> Given<Value> {
     let given = fields.object(&["modelAliases", "model_aliases"], problems);
     match given.map(|map| names(&map, problems)) {
         Given::Value(map) if map.is_empty() => Given::Null,
@@ -23,7 +25,7 @@ pub(super) fn aliases(fields: &Fields<'_>, problems: &mut Problems) -> Given<Val
 }
 
 /// `fallback.modelMap`: for each model, what another provider is asked for instead.
-pub(super) fn model_map(fallback: &Fields<'_>, problems: &mut Problems) -> Given<Value> {
+pub(crate) fn model_map(fallback: &Fields<'_>, problems: &mut Problems) -> Given<Value> {
     let given = fallback
         .object(&["modelMap", "model_map"], problems)
         .map(|map| {
@@ -69,7 +71,7 @@ fn names(map: &Fields<'_>, problems: &mut Problems) -> Map<String, Value> {
 }
 
 /// `policyRules`: `{tools, mcp, urls, models}`, each `{deny: [pattern], allow: [pattern] | null}`.
-pub(super) fn policy_rules(fields: &Fields<'_>, problems: &mut Problems) -> Given<Value> {
+pub(crate) fn policy_rules(fields: &Fields<'_>, problems: &mut Problems) -> Given<Value> {
     fields
         .object(&["policyRules", "policy_rules"], problems)
         .map(|rules| {
@@ -103,8 +105,10 @@ pub(super) fn policy_rules(fields: &Fields<'_>, problems: &mut Problems) -> Give
                 }
                 let mut list = |key: &'static str, problems: &mut Problems| {
                     let patterns = rule.texts(&[key], 1..=PATTERNS, problems).value();
-                    weight += patterns.iter().flatten().map(String::len).sum::<usize>();
-                    patterns.unwrap_or_default()
+                    let patterns = patterns.unwrap_or_default();
+                    weight += patterns.iter().map(String::len).sum::<usize>();
+                    compile(&rule.path(key), &patterns, problems);
+                    patterns
                 };
                 let deny = list("deny", problems);
                 let allow = Some(list("allow", problems)).filter(|list| !list.is_empty());
@@ -119,4 +123,21 @@ pub(super) fn policy_rules(fields: &Fields<'_>, problems: &mut Problems) -> Give
             }
             out.into()
         })
+}
+
+/// Every pattern must compile, alone and with the others of its list.
+fn compile(path: &str, patterns: &[String], problems: &mut Problems) {
+    match PatternList::new(patterns.to_vec()) {
+        Ok(_) => {}
+        Err(ListError::Pattern { index, error }) => {
+            problems.add(
+                format!("{path}.{index}"),
+                "invalid_pattern",
+                error.to_string(),
+            );
+        }
+        Err(error @ ListError::TooMuch) => {
+            problems.add(path, "too_big", error.to_string());
+        }
+    }
 }

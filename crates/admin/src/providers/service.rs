@@ -2,29 +2,28 @@
 //! (domain 6).
 //!
 //! Must never show, log or audit a credential: `before` and `after` are the masked resource. Start at
-//! [`create`].
+//! [`prepare`], [`create`] and [`rewrite`].
 
 use lw_core::{Code, Error, ModelProviderId};
 use lw_store::StoreError;
-use lw_store::config::{ChangeEvent, ChangeKind, Cursor, ModelProviderFilter};
+use lw_store::config::{Change, ChangeEvent, ChangeKind, Cursor, ModelProviderFilter, Write};
 use lw_store::rows::{ModelProvider, RateLimit, Scope};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::bag::{Bag, BagPatch, Headers};
+use super::bag::{Bag, BagPatch};
 use super::body::{NewProvider, ProviderPatch};
+use super::headers::Headers;
 use super::kind::Kind;
-use super::view;
-use crate::Admin;
+use super::{dialled, gates, settings, view};
 use crate::caller::{Caller, Permit};
 use crate::edge::stored;
+use crate::idempotency::Keep;
 use crate::input::{BODY, Given, Problems};
 use crate::page::Keyset;
 use crate::permission::{ModelProvidersManage, ModelProvidersUpdate, ModelProvidersView};
-use crate::scope;
-use crate::write::{Act, announce};
-
-/// How often an update is tried again when somebody else was faster.
-const TRIES: usize = 5;
+use crate::serve::Answer;
+use crate::write::{Act, Filed, Tried, commit, commit_answer, until_fresh};
+use crate::{Admin, Probe};
 
 /// A provider as the caller sees it, and its revision.
 #[derive(Debug)]
@@ -37,21 +36,24 @@ pub(crate) struct Shown {
 pub(crate) fn list(
     admin: &Admin,
     permit: &Permit<ModelProvidersView>,
-    filter: &ModelProviderFilter,
+    provider: Option<String>,
     wanted: &Keyset,
 ) -> Result<(Vec<Value>, Option<Cursor>), Error> {
+    let filter = ModelProviderFilter {
+        provider,
+        scopes: gates::seen_scopes(admin, permit)?,
+    };
     let page = admin
         .store
         .model_providers(
             &permit.organization.id,
-            filter,
+            &filter,
             wanted.limit,
             wanted.after.as_ref(),
         )
         .map_err(stored)?;
-    let seen = page.rows.iter().filter(|row| permit.sees(&row.scopes));
-    let rows = seen.map(|row| view::provider(admin, row)).collect();
-    Ok((rows, page.next))
+    let rows = page.rows.iter().map(|row| view::provider(admin, row));
+    Ok((rows.collect(), page.next))
 }
 
 /// One provider that the caller sees.
@@ -61,7 +63,7 @@ pub(crate) fn get(
     id: &str,
 ) -> Result<Shown, Error> {
     let row = existing(admin, permit, id)?;
-    if !permit.sees(&row.scopes) {
+    if !gates::sees(admin, permit, &row)? {
         return Err(not_found());
     }
     Ok(Shown {
@@ -70,28 +72,69 @@ pub(crate) fn get(
     })
 }
 
-/// Stores a provider, by default for the caller's context.
+/// Asks a provider whether its credential works.
+pub(crate) fn probe(
+    admin: &Admin,
+    permit: &Permit<ModelProvidersUpdate>,
+    id: &str,
+    count: impl FnOnce() -> Result<(), Error>,
+) -> Result<Probe, Error> {
+    let row = existing(admin, permit, id)?;
+    gates::change(admin, permit, &row)?;
+    count()?;
+    Ok(admin.prober.probe(&row))
+}
+
+/// A new provider that may be stored: everything about it was checked.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    row: ModelProvider,
+    body: Value,
+}
+
+/// The checks, all of which come before an `Idempotency-Key` is looked at. Without scopes a provider is
+/// the context's.
+pub(crate) fn prepare(
+    admin: &Admin,
+    permit: &Permit<ModelProvidersUpdate>,
+    new: NewProvider,
+) -> Result<Prepared, Error> {
+    let scopes = gates::new_scopes(admin, permit, new.rest.scopes.as_deref())?;
+    let (row, body) = fresh(admin, permit, new, &scopes)?;
+    Ok(Prepared { row, body })
+}
+
+/// Stores a provider.
 pub(crate) fn create(
     admin: &Admin,
-    permit: &Permit<ModelProvidersManage>,
+    permit: &Permit<ModelProvidersUpdate>,
+    prepared: &Prepared,
+    keep: &Keep<'_>,
+) -> Result<Answer, Error> {
+    let Prepared { row, body } = prepared;
+    let change = created(admin, permit, row, body);
+    let answer = Answer::created(json!({ "model_provider": body })).at_revision(row.revision);
+    let writes = [Write::InsertModelProvider(row)];
+    commit_answer(admin, &writes, change, answer, keep, conflict)
+}
+
+/// A row that is not stored yet, and the resource that shows it.
+pub(super) fn fresh(
+    admin: &Admin,
+    caller: &Caller,
     new: NewProvider,
-) -> Result<Shown, Error> {
+    scopes: &[Scope],
+) -> Result<(ModelProvider, Value), Error> {
     let NewProvider { kind, bag, rest } = new;
-    let organization = &permit.organization.id;
-    let scopes = match (&rest.scopes, &permit.project) {
-        (Some(wanted), _) => scope::resolve(admin, organization, wanted)?,
-        (None, Some(project)) => vec![Scope::Project(project.id.clone())],
-        (None, None) => vec![Scope::Organization(organization.clone())],
-    };
     let now = admin.clock.now();
     let empty = ModelProvider {
         id: ModelProviderId::mint(now, admin.entropy.as_ref()),
-        organization_id: organization.clone(),
+        organization_id: caller.organization.id.clone(),
         name: kind.display_name().to_owned(),
         provider: kind.name().to_owned(),
         routing_handle: None,
         enabled: true,
-        scopes,
+        scopes: scopes.to_vec(),
         sealed_keys: String::new(),
         sealed_extra_headers: None,
         custom_models: None,
@@ -100,39 +143,35 @@ pub(crate) fn create(
         rate_limit: RateLimit::default(),
         fallback_priority_global: None,
         provider_config: None,
+        disabled_at: None,
         revision: 1,
         created_at: now,
         updated_at: now,
     };
     let secrets = Secrets {
-        kind,
+        fresh: true,
         bag: Bag::default(),
         headers: Headers::default(),
     };
-    let scopes = Some(empty.scopes.clone());
-    let (row, body) = changed(admin, empty, secrets, rest, bag, scopes)?;
-    let change = Act {
-        action: "gateway.provider_binding.created",
-        target_kind: "provider_binding",
-        target_id: row.id.as_str(),
-        before: None,
-        after: Some(body.clone()),
-        args: None,
-        event: event(&row),
-    }
-    .by(admin, permit, now);
-    admin
-        .store
-        .create_model_provider(&row, &change)
-        .map_err(conflict)?;
-    announce(admin, &change);
-    Ok(Shown {
-        body,
-        revision: row.revision,
-    })
+    changed(admin, empty, &kind, secrets, rest, bag)
 }
 
-/// Changes what `body` names. Needs no read visibility, only existence.
+/// What accompanies the insert of a row.
+pub(super) fn created(admin: &Admin, caller: &Caller, row: &ModelProvider, body: &Value) -> Change {
+    Act {
+        action: "gateway.provider_binding.created",
+        target_kind: Some("provider_binding"),
+        target_id: row.id.as_str(),
+        filed: Filed::at(&row.scopes),
+        after: Some(body.clone()),
+        events: vec![event(row)],
+        ..Act::default()
+    }
+    .by(admin, caller, row.created_at)
+}
+
+/// Changes what `body` names. Needs no read visibility, only existence and the permission at one of the
+/// provider's scopes.
 pub(crate) fn update(
     admin: &Admin,
     permit: &Permit<ModelProvidersUpdate>,
@@ -140,60 +179,90 @@ pub(crate) fn update(
     seen: Option<i64>,
     body: &Map<String, Value>,
 ) -> Result<Shown, Error> {
-    for _ in 0..TRIES {
-        let before = existing(admin, permit, id)?;
-        let kind = Kind::parse(&before.provider).ok_or_else(|| {
-            Error::new(
-                Code::InternalError,
-                "a stored provider is of an unknown kind",
-            )
-        })?;
-        let (bag, headers) = (Bag::open(admin, &before)?, Headers::open(admin, &before)?);
-        let old = view::shown(&before, &bag, &headers);
-        if seen.is_some_and(|seen| seen != before.revision) {
-            return Err(revision_conflict(old));
-        }
-        let (patch, wishes) = ProviderPatch::read(body, kind, admin.base_url_policy.as_ref())?;
-        let scopes = match &patch.scopes {
-            Some(wanted) => Some(scope::resolve(admin, &permit.organization.id, wanted)?),
-            None => None,
-        };
-        let now = admin.clock.now();
-        let expected = before.revision;
-        let next = ModelProvider {
-            revision: expected.saturating_add(1),
-            updated_at: now,
-            ..before
-        };
-        let secrets = Secrets { kind, bag, headers };
-        let (row, new) = changed(admin, next, secrets, patch, wishes, scopes)?;
-        let change = Act {
-            action: "gateway.provider_binding.updated",
-            target_kind: "provider_binding",
-            target_id: row.id.as_str(),
-            before: Some(old),
-            after: Some(new.clone()),
-            args: None,
-            event: event(&row),
-        }
-        .by(admin, permit, now);
-        match admin.store.update_model_provider(&row, expected, &change) {
-            Ok(Some(_)) => {
-                announce(admin, &change);
-                return Ok(Shown {
-                    body: new,
-                    revision: row.revision,
-                });
+    let last = std::cell::Cell::new(Value::Null);
+    until_fresh(
+        || {
+            let before = existing(admin, permit, id)?;
+            gates::change(admin, permit, &before)?;
+            if seen.is_some_and(|seen| seen != before.revision) {
+                return Err(revision_conflict(view::provider(admin, &before)));
             }
-            Ok(None) => return Err(not_found()),
-            Err(StoreError::Stale) => {}
-            Err(error) => return Err(conflict(error)),
-        }
+            let kind = kind_of(&before)?;
+            let policy = admin.base_url_policy.as_ref();
+            let (patch, wishes) = ProviderPatch::read(body, &kind, policy)?;
+            let scopes = match &patch.scopes {
+                Some(wanted) => gates::other_scopes(admin, permit, &before, wanted)?,
+                None => before.scopes.clone(),
+            };
+            let after = ModelProvider {
+                scopes,
+                ..before.clone()
+            };
+            let tried = rewrite(admin, permit, &before, after, patch, wishes)?;
+            if matches!(tried, Tried::Stale) {
+                last.set(view::provider(admin, &before));
+            }
+            Ok(tried)
+        },
+        || revision_conflict(last.take()),
+    )
+}
+
+/// Writes one change of a row; `after` is the row with its new scopes.
+pub(super) fn rewrite(
+    admin: &Admin,
+    caller: &Caller,
+    before: &ModelProvider,
+    after: ModelProvider,
+    patch: ProviderPatch,
+    wishes: BagPatch,
+) -> Result<Tried<Shown>, Error> {
+    let kind = kind_of(before)?;
+    let secrets = Secrets {
+        fresh: false,
+        bag: Bag::open(admin, before)?,
+        headers: Headers::open(admin, before)?,
+    };
+    let old = view::shown(before, &secrets.bag, &secrets.headers);
+    let sent = wishes.sent();
+    let keeps_a_header = secrets.headers.keeps_a_secret(&patch.extra_headers);
+    let now = admin.clock.now();
+    let expected = before.revision;
+    let next = ModelProvider {
+        revision: expected.saturating_add(1),
+        updated_at: now,
+        ..after
+    };
+    let (row, new) = changed(admin, next, &kind, secrets, patch, wishes)?;
+    if dialled::redirects(&kind, &old, &new)
+        && (keeps_a_header || Bag::open(admin, &row)?.keeps_a_secret(&kind, &sent))
+    {
+        gates::redirect(admin, caller, before)?;
     }
-    Err(revision_conflict(view::provider(
-        admin,
-        &existing(admin, permit, id)?,
-    )))
+    let change = Act {
+        action: "gateway.provider_binding.updated",
+        target_kind: Some("provider_binding"),
+        target_id: row.id.as_str(),
+        filed: Filed::at(&before.scopes).still(Filed::at(&row.scopes)),
+        before: Some(old),
+        after: Some(new.clone()),
+        events: vec![event(&row)],
+        ..Act::default()
+    }
+    .by(admin, caller, now);
+    let write = Write::UpdateModelProvider {
+        row: &row,
+        expected,
+    };
+    match commit(admin, &[write], &change) {
+        Ok(_) => Ok(Tried::Done(Shown {
+            body: new,
+            revision: row.revision,
+        })),
+        Err(StoreError::Missing) => Err(not_found()),
+        Err(StoreError::Stale) => Ok(Tried::Stale),
+        Err(error) => Err(conflict(error)),
+    }
 }
 
 /// Deletes a provider with its credentials; what is answered is what it was.
@@ -203,33 +272,48 @@ pub(crate) fn delete(
     id: &str,
     seen: Option<i64>,
 ) -> Result<Value, Error> {
-    let row = existing(admin, permit, id)?;
-    let body = view::provider(admin, &row);
-    if seen.is_some_and(|seen| seen != row.revision) {
-        return Err(revision_conflict(body));
-    }
-    let change = Act {
-        action: "gateway.provider_binding.deleted",
-        target_kind: "provider_binding",
-        target_id: row.id.as_str(),
-        before: Some(body.clone()),
-        after: None,
-        args: None,
-        event: event(&row),
-    }
-    .by(admin, permit, admin.clock.now());
-    let deleted = admin
-        .store
-        .delete_model_provider(&permit.organization.id, &row.id, &change)
-        .map_err(stored)?;
-    deleted.ok_or_else(not_found)?;
-    announce(admin, &change);
-    Ok(body)
+    let last = std::cell::Cell::new(Value::Null);
+    until_fresh(
+        || {
+            let row = existing(admin, permit, id)?;
+            gates::delete(admin, permit, &row)?;
+            let body = view::provider(admin, &row);
+            if seen.is_some_and(|seen| seen != row.revision) {
+                return Err(revision_conflict(body));
+            }
+            let change = Act {
+                action: "gateway.provider_binding.deleted",
+                target_kind: Some("provider_binding"),
+                target_id: row.id.as_str(),
+                filed: Filed::at(&row.scopes),
+                before: Some(body.clone()),
+                events: vec![event(&row)],
+                ..Act::default()
+            }
+            .by(admin, permit, admin.clock.now());
+            let write = Write::DeleteModelProvider {
+                organization: &permit.organization.id,
+                id: &row.id,
+                expected: Some(row.revision),
+            };
+            match commit(admin, &[write], &change) {
+                Ok(_) => Ok(Tried::Done(body)),
+                Err(StoreError::Missing) => Err(not_found()),
+                Err(StoreError::Stale) => {
+                    last.set(body);
+                    Ok(Tried::Stale)
+                }
+                Err(error) => Err(stored(error)),
+            }
+        },
+        || revision_conflict(last.take()),
+    )
 }
 
 /// The opened secrets of a row that is being written.
 struct Secrets {
-    kind: Kind,
+    /// Whether the row is new.
+    fresh: bool,
     bag: Bag,
     headers: Headers,
 }
@@ -238,10 +322,10 @@ struct Secrets {
 fn changed(
     admin: &Admin,
     mut row: ModelProvider,
+    kind: &Kind,
     secrets: Secrets,
     patch: ProviderPatch,
     wishes: BagPatch,
-    new_scopes: Option<Vec<Scope>>,
 ) -> Result<(ModelProvider, Value), Error> {
     let ProviderPatch {
         name,
@@ -255,10 +339,25 @@ fn changed(
         rate_limit,
         fallback_priority_global,
         provider_config,
+        default_model,
     } = patch;
-    let Secrets { kind, bag, headers } = secrets;
+    let Secrets {
+        fresh,
+        bag,
+        headers,
+    } = secrets;
+    let touched = fresh || provider_config != Given::Absent;
+    row.provider_config = provider_config.over(row.provider_config);
+    let mut config = settings::stored(row.provider_config.as_deref());
+    if default_model != Given::Absent {
+        match default_model.value() {
+            Some(model) => config.insert("default_model".into(), model.into()),
+            None => config.remove("default_model"),
+        };
+        row.provider_config = (!config.is_empty()).then(|| Value::from(config.clone()).to_string());
+    }
     let mut problems = Problems::of(BODY);
-    let bag = bag.patched(kind, wishes, &mut problems);
+    let bag = bag.patched(kind, wishes, &config, touched, &mut problems);
     let headers = match extra_headers {
         Given::Absent => headers,
         Given::Null => Headers::default(),
@@ -271,9 +370,6 @@ fn changed(
     if let Some(enabled) = enabled {
         row.enabled = enabled;
     }
-    if let Some(scopes) = new_scopes {
-        row.scopes = scopes;
-    }
     row.routing_handle = routing_handle.over(row.routing_handle);
     row.custom_models = custom_models.over(row.custom_models);
     row.custom_embeddings_models = custom_embeddings_models.over(row.custom_embeddings_models);
@@ -284,7 +380,6 @@ fn changed(
         Given::Value(limits) => limits.over(row.rate_limit),
     };
     row.fallback_priority_global = fallback_priority_global.over(row.fallback_priority_global);
-    row.provider_config = provider_config.over(row.provider_config);
     row.sealed_keys = bag.seal(admin, row.id.as_str())?;
     row.sealed_extra_headers = headers.seal(admin, row.id.as_str())?;
     let body = view::shown(&row, &bag, &headers);
@@ -300,27 +395,38 @@ fn existing(admin: &Admin, caller: &Caller, id: &str) -> Result<ModelProvider, E
     row.ok_or_else(not_found)
 }
 
+/// The kind of a stored row.
+fn kind_of(row: &ModelProvider) -> Result<Kind, Error> {
+    Kind::parse(&row.provider).ok_or_else(|| {
+        let text = "a stored provider is of a kind that cannot be read";
+        Error::new(Code::InternalError, text)
+    })
+}
+
 fn event(row: &ModelProvider) -> ChangeEvent {
     ChangeEvent {
-        kind: ChangeKind::ModelProviderUpdated,
-        organization_id: row.organization_id.clone(),
-        virtual_key_id: None,
         model_provider_id: Some(row.id.clone()),
-        project_id: None,
+        ..ChangeEvent::of(
+            ChangeKind::ModelProviderUpdated,
+            row.organization_id.clone(),
+        )
     }
 }
 
-fn not_found() -> Error {
+/// The refusal of what does not exist, and of what the caller may not know of.
+pub(super) fn not_found() -> Error {
     Error::new(Code::ModelProviderNotFound, "Model provider not found.")
 }
 
-fn revision_conflict(current: Value) -> Error {
+/// The refusal of a change that is based on an old revision.
+pub(super) fn revision_conflict(current: Value) -> Error {
     let message =
         "The model provider changed since it was read. Read it again and repeat the change.";
     Error::new(Code::RevisionConflict, message).with("current", current)
 }
 
-fn conflict(error: StoreError) -> Error {
+/// What a failed write means to the caller.
+pub(super) fn conflict(error: StoreError) -> Error {
     match error {
         StoreError::Conflict {
             field: "routing_handle",

@@ -153,7 +153,7 @@ async fn a_trailing_slash_is_accepted_and_a_double_one_is_not() {
 }
 
 /// A store that is gone.
-struct Gone;
+pub(super) struct Gone;
 
 impl lw_store::ledger::Ledger for Gone {
     fn append(
@@ -184,6 +184,9 @@ impl lw_store::ledger::Ledger for Gone {
         _: lw_core::UnixMicros,
         _: lw_core::UnixMicros,
     ) -> Result<lw_store::ledger::KeySpend, StoreError> {
+        Err(gone())
+    }
+    fn spent(&self, _: &lw_store::ledger::SpendQuery) -> Result<lw_core::NanoUsd, StoreError> {
         Err(gone())
     }
 }
@@ -285,4 +288,32 @@ async fn a_caller_who_hangs_up_cannot_come_between_a_commit_and_its_news() {
     assert_eq!(heard.await.expect("a thread"), Ok("MODEL_PROVIDER_UPDATED"));
     let listed = plane.get("/api/gateway/v1/model-providers").await.fine(200);
     assert_eq!(listed["data"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn a_path_that_is_no_text_is_asked_for_a_credential_and_finds_nothing() {
+    let plane = Plane::new();
+    for (path, code) in [
+        ("/api/gateway/v1/virtual-keys/%ff", "virtual_key_not_found"),
+        ("/api/teams/%ff", "team_not_found"),
+    ] {
+        let stranger = plane.call_with("", Method::GET, path, &[], None).await;
+        assert_eq!(stranger.status.as_u16(), 401, "{}", stranger.text);
+        let got = plane.get(path).await;
+        assert_eq!(got.status.as_u16(), 404, "{}", got.text);
+        assert!(got.text.contains(code), "{}", got.text);
+    }
+    // What a family does not serve is refused in its envelope.
+    let got = plane.call(Method::PUT, "/api/teams", None).await;
+    assert_eq!(
+        (got.status.as_u16(), got.json()["error"].is_string()),
+        (405, true)
+    );
+    let got = plane
+        .call(Method::PUT, "/api/gateway/v1/budgets", None)
+        .await;
+    assert_eq!(
+        (got.status.as_u16(), got.json()["error"].is_object()),
+        (405, true)
+    );
 }

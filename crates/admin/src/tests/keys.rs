@@ -372,36 +372,6 @@ async fn an_external_id_is_unique_in_its_organization() {
 }
 
 #[tokio::test]
-async fn later_features_are_refused_by_name_and_their_absence_is_fine() {
-    let plane = Plane::new();
-    mint(
-        &plane,
-        json!({ "budget": null, "routing_policy_id": null, "routing_mode": "fallback_all" }),
-    )
-    .await;
-    for (field, value) in [
-        ("budget", json!({ "limit_usd": 5, "window": "month" })),
-        ("routing_policy_id", json!("rp_1")),
-        ("routing_mode", json!("policy")),
-        (
-            "config",
-            json!({ "guardrailAttachments": [{ "direction": "pre", "guardrailIds": ["g"] }] }),
-        ),
-    ] {
-        let scopes = json!([{ "scope_type": "organization", "scope_id": "acme" }]);
-        let got = plane
-            .post(KEYS, json!({ "name": "k", "scopes": scopes, field: value }))
-            .await;
-        assert_eq!(got.code(), (400, "validation_error".into()), "{field}");
-        assert!(
-            got.text.contains("not available in this version"),
-            "{}",
-            got.text
-        );
-    }
-}
-
-#[tokio::test]
 async fn lists_page_newest_first_and_a_project_sees_what_reaches_it() {
     let plane = Plane::new();
     let mut ids = Vec::new();

@@ -1,7 +1,6 @@
 //! The life of a virtual key: rotate, disable, enable, expire, revoke; and who was faster.
 
 use http::Method;
-use lw_store::config::ConfigStore as _;
 use lw_store::rows::VirtualKey;
 use serde_json::{Value, json};
 

@@ -5,10 +5,10 @@
 
 use data_encoding::BASE64URL_NOPAD;
 use lw_core::{Error, RequestId, TraceId, UnixMicros};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::view::Form;
-use crate::input::{BODY, Fields, Given, Problems, QUERY};
+use crate::input::{BODY, Fields, Given, Problems, QUERY, whole_number};
 
 /// The most traces of a page, and what a page holds when nobody says.
 const PAGE: usize = 1_000;
@@ -32,6 +32,29 @@ pub(crate) struct Search {
     pub(super) scroll: Option<Scroll>,
     pub(super) form: Form,
     pub(super) include_spans: bool,
+}
+
+/// The shape of a search in the API description.
+pub(crate) fn schema() -> Value {
+    use crate::schemas::{any_object, boolean, input, list, one_of, or_null, text, text_of};
+    let date = || json!({ "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string" }] });
+    input(
+        &[("startDate", date()), ("endDate", date())],
+        &[
+            ("query", or_null(text_of(0, 1_000))),
+            ("filters", or_null(any_object())),
+            ("negateFilters", or_null(boolean())),
+            ("traceIds", or_null(list(text()))),
+            (
+                "pageSize",
+                or_null(json!({ "type": "integer", "minimum": 1 })),
+            ),
+            ("scrollId", or_null(text_of(0, 500))),
+            ("format", or_null(one_of(&["json", "digest"]))),
+            ("llmMode", or_null(boolean())),
+            ("includeSpans", or_null(boolean())),
+        ],
+    )
 }
 
 impl Search {
@@ -148,7 +171,7 @@ fn date(fields: &Fields<'_>, name: &'static str, problems: &mut Problems) -> Opt
             .map(UnixMicros::from_millis)
             .or_else(|| UnixMicros::parse_rfc3339(text))
             .or_else(|| UnixMicros::parse_rfc3339(&format!("{}T00:00:00Z", text.trim()))),
-        Some((_, value)) => value.as_i64().map(UnixMicros::from_millis),
+        Some((_, value)) => whole_number(value).map(UnixMicros::from_millis),
     };
     if read.is_none() {
         problems.add(

@@ -14,7 +14,7 @@ use crate::Admin;
 use crate::caller::{Caller, Permit};
 use crate::edge::stored;
 use crate::permission::TracesView;
-use crate::requests::is_visible;
+use crate::requests::Readable;
 
 /// The shortest prefix of a trace id that is looked up.
 const PREFIX: usize = 8;
@@ -152,13 +152,20 @@ fn whole(records: Vec<TraceRecord>) -> Found {
 }
 
 fn by_request(admin: &Admin, caller: &Caller, id: RequestId) -> Result<Option<TraceRecord>, Error> {
-    let record = admin.traces.by_request(id).map_err(stored)?;
-    Ok(record.filter(|row| is_visible(caller, &row.organization_id, &row.project_id)))
+    let Some(row) = admin.traces.by_request(id).map_err(stored)? else {
+        return Ok(None);
+    };
+    let readable = Readable::of(admin, caller)?;
+    Ok(Some(row).filter(|row| readable.sees(&row.organization_id, &row.project_id)))
 }
 
 fn by_trace(admin: &Admin, caller: &Caller, id: TraceId) -> Result<Vec<TraceRecord>, Error> {
     let mut records = admin.traces.by_trace(id).map_err(stored)?;
-    records.retain(|row| is_visible(caller, &row.organization_id, &row.project_id));
+    if records.is_empty() {
+        return Ok(records);
+    }
+    let readable = Readable::of(admin, caller)?;
+    records.retain(|row| readable.sees(&row.organization_id, &row.project_id));
     Ok(records)
 }
 
@@ -178,8 +185,8 @@ fn with_prefix(
         .map_err(stored)
 }
 
-/// The projects that the caller reads: the one of its context, or all of the organization, with the
-/// governance project and archived ones (25.1).
+/// The projects that the caller reads: the one of its context, or all of the organization where it may,
+/// with the governance project and archived ones (25.1).
 fn projects(admin: &Admin, caller: &Caller) -> Result<Vec<ProjectId>, Error> {
     if let Some(project) = &caller.project {
         return Ok(vec![project.id.clone()]);
@@ -188,7 +195,11 @@ fn projects(admin: &Admin, caller: &Caller) -> Result<Vec<ProjectId>, Error> {
         .store
         .projects(&caller.organization.id)
         .map_err(stored)?;
-    Ok(projects.into_iter().map(|project| project.id).collect())
+    let readable = Readable::of(admin, caller)?;
+    let ids = projects.into_iter().map(|project| project.id);
+    Ok(ids
+        .filter(|id| readable.sees(&caller.organization.id, id))
+        .collect())
 }
 
 /// A text that can be the beginning of a trace id, in lowercase.

@@ -10,13 +10,75 @@ mod spans;
 mod text;
 mod view;
 
-use lw_core::Error;
+use http::Method;
+use lw_core::{Code, Error};
 use serde_json::{Value, json};
 
 use self::body::Search;
 use self::view::{Form, Trace};
+use crate::edge::Family::Project;
 use crate::permission::TracesView;
+use crate::routes::{Param, Route};
+use crate::schemas::{self, Named, one_of, text};
 use crate::serve::{Answer, Call};
+
+/// The rows of the table.
+pub(crate) fn routes() -> Vec<Route> {
+    let form = || {
+        vec![
+            Param {
+                name: "format",
+                about: "`json` or `digest`.",
+                schema: one_of(&["json", "digest"]),
+            },
+            Param {
+                name: "llmMode",
+                about: "`true` is the same as `format=digest`.",
+                schema: text(),
+            },
+        ]
+    };
+    vec![
+        Route::anywhere::<TracesView>(Project, Method::POST, "/api/traces/search", search)
+            .named("searchTraces", "Search traces, newest first")
+            .body(body::schema())
+            .answers(200, schemas::named("TraceSearch")),
+        Route::anywhere::<TracesView>(Project, Method::GET, "/api/traces/{id}", get)
+            .named(
+                "getTrace",
+                "Read a trace by its id, a unique prefix of it, or a gateway request id",
+            )
+            .query(form())
+            .answers(200, schemas::named("Trace"))
+            .refuses(&[Code::TraceNotFound, Code::TraceAmbiguous]),
+    ]
+}
+
+/// The shapes of the API description. Traces are open shapes: they hold what applications sent.
+pub(crate) fn schemas() -> Vec<Named> {
+    vec![
+        (
+            "Trace",
+            json!({ "type": "object", "required": ["trace_id", "timestamps", "metadata"] }),
+        ),
+        (
+            "TraceSearch",
+            schemas::object(
+                &[
+                    ("traces", schemas::list(schemas::named("Trace"))),
+                    (
+                        "pagination",
+                        schemas::object(
+                            &[("totalHits", schemas::whole())],
+                            &[("scrollId", text())],
+                        ),
+                    ),
+                ],
+                &[],
+            ),
+        ),
+    ]
+}
 
 /// `GET /api/traces/:traceId`: a full id, a unique prefix, or a gateway request id.
 pub(crate) fn get(call: &Call<TracesView>) -> Result<Answer, Error> {

@@ -2,14 +2,16 @@
 
 use lw_core::id::InvalidId;
 use lw_core::{
-    ApiKeyId, ModelProviderId, OrganizationId, ProjectId, TeamId, UnixMicros, UserId, VirtualKeyId,
+    ApiKeyId, BudgetId, GroupId, ModelProviderId, OrganizationId, ProjectId, RoleBindingId, RoleId,
+    RoutingPolicyId, TeamId, UnixMicros, UserId, VirtualKeyId,
 };
 use lw_store::StoreError;
 use lw_store::config::{Cursor, Page};
 use rusqlite::Row;
 use rusqlite::types::FromSql;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::value::StrDeserializer;
+use serde::de::{DeserializeOwned, IntoDeserializer as _};
 
 use crate::sqlite::DbError;
 
@@ -20,6 +22,7 @@ pub(super) fn corrupt(column: &str, why: &dyn std::fmt::Display) -> DbError {
 /// An id that reads from its text.
 pub(super) trait TextId: Sized {
     fn read(text: &str) -> Result<Self, InvalidId>;
+    fn text(&self) -> &str;
 }
 
 macro_rules! text_ids {
@@ -27,6 +30,10 @@ macro_rules! text_ids {
         $(impl TextId for $name {
             fn read(text: &str) -> Result<Self, InvalidId> {
                 Self::parse(text)
+            }
+
+            fn text(&self) -> &str {
+                self.as_str()
             }
         })+
     };
@@ -39,8 +46,18 @@ text_ids!(
     UserId,
     ApiKeyId,
     ModelProviderId,
-    VirtualKeyId
+    VirtualKeyId,
+    RoutingPolicyId,
+    BudgetId,
+    GroupId,
+    RoleId,
+    RoleBindingId
 );
+
+/// The text of an optional id.
+pub(super) fn text<T: TextId>(id: Option<&T>) -> Option<&str> {
+    id.map(TextId::text)
+}
 
 pub(super) fn get<T: FromSql>(row: &Row<'_>, column: &str) -> Result<T, DbError> {
     Ok(row.get(column)?)
@@ -87,6 +104,23 @@ pub(super) fn word<T>(
         .as_str()
         .map_err(|error| corrupt(column, &error))?;
     parse(text).ok_or_else(|| corrupt(column, &"an unknown word"))
+}
+
+/// A word of a closed set that is stored as it is serialised.
+pub(super) fn serde_word<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<T, DbError> {
+    word(row, column, |text| {
+        let text: StrDeserializer<'_, serde::de::value::Error> = text.into_deserializer();
+        T::deserialize(text).ok()
+    })
+}
+
+/// The word that [`serde_word`] reads back.
+pub(super) fn to_word(value: &impl Serialize) -> Result<String, DbError> {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => Ok(word),
+        Ok(_) => Err(corrupt("word", &"more than a word")),
+        Err(error) => Err(corrupt("word", &error)),
+    }
 }
 
 /// JSON text. What is wrong with it is told by position only: the text may be private.
@@ -148,4 +182,14 @@ pub(super) fn below(after: Option<&Cursor>) -> (i64, &str) {
 pub(super) fn page<T>(rows: Vec<T>, most: usize, cursor: impl Fn(&T) -> Cursor) -> Page<T> {
     let next = rows.last().filter(|_| rows.len() >= most).map(cursor);
     Page { rows, next }
+}
+
+/// What a row names must be there: foreign keys say so where they can, this where they cannot.
+pub(super) fn must_exist(found: bool, what: &str) -> Result<(), DbError> {
+    if found {
+        Ok(())
+    } else {
+        let why = format!("a row names a {what} that its organization does not have");
+        Err(DbError::Store(StoreError::Corrupt(why)))
+    }
 }

@@ -1,33 +1,70 @@
 //! Virtual keys, and how a presented one is found (domain 7).
 
-use lw_core::{OrganizationId, UnixMicros, VirtualKeyId};
-use lw_store::StoreError;
+use lw_core::{OrganizationId, ProjectId, RoutingPolicyId, UnixMicros, UserId, VirtualKeyId};
 use lw_store::bundle::KeyRecord;
-use lw_store::config::{Cursor, Page, VirtualKeyFilter};
-use lw_store::rows::{KeyStatus, Scope, VirtualKey};
-use rusqlite::{Connection, Row, params};
+use lw_store::config::{ChangeEvent, ChangeKind, Cursor, Page, VirtualKeyFilter};
+use lw_store::rows::{KeyPurpose, KeyStatus, RoutingMode, VirtualKey};
+use rusqlite::{Connection, Params, Row, params};
 
 use super::columns::{
-    below, corrupt, get, id, id_option, json, limit, micros, page, time, time_option, to_json, word,
+    corrupt, get, id, id_option, json, micros, must_exist, page, text, time, time_option, to_json,
+    word,
 };
-use super::providers;
-use super::tenants::{self, read_scope, scope_columns};
+use super::document;
+use super::scopes::KEYS;
+use super::statement::{Fields, Select};
+use super::{budgets, people, policies, providers, tenants};
 use crate::sqlite::{DbError, all, one, run};
 
 pub(super) fn insert(db: &Connection, row: &VirtualKey) -> Result<(), DbError> {
+    has_principal(db, row)?;
+    fields(row)?.insert(db)?;
+    put_links(db, row)
+}
+
+pub(super) fn update(db: &Connection, row: &VirtualKey, expected: i64) -> Result<(), DbError> {
+    let stored = one(
+        db,
+        "SELECT principal_user_id FROM virtual_keys WHERE organization_id = $1 AND id = $2",
+        [row.organization_id.as_str(), row.id.as_str()],
+        |stored| id_option(stored, "principal_user_id"),
+    )?;
+    // A key outlives the membership of its principal, so only a new one is looked for.
+    if stored.is_some_and(|principal| principal != row.principal_user_id) {
+        has_principal(db, row)?;
+    }
+    fields(row)?.update(db, Some(expected))?;
+    put_links(db, row)
+}
+
+/// Refuses a principal who is no member of the key's organization.
+fn has_principal(db: &Connection, row: &VirtualKey) -> Result<(), DbError> {
+    match &row.principal_user_id {
+        Some(principal) => {
+            let member = people::is_member(db, &row.organization_id, principal)?;
+            must_exist(member, "person")
+        }
+        None => Ok(()),
+    }
+}
+
+/// The row without its links.
+fn fields(row: &VirtualKey) -> Result<Fields<'_>, DbError> {
     let VirtualKey {
         id,
         organization_id,
         name,
         description,
         status,
+        purpose,
         env,
         external_id,
         metadata,
-        scopes,
+        scopes: _,
         trace_project_id,
         principal_user_id,
         routing_mode,
+        routing_policy_id,
         expires_at,
         config,
         revision: _,
@@ -38,155 +75,252 @@ pub(super) fn insert(db: &Connection, row: &VirtualKey) -> Result<(), DbError> {
         disabled_reason,
         disabled_at,
         revoked_at,
+        revoked_by,
         last_used_at,
         created_by,
         created_at,
         updated_at,
     } = row;
-    run(
-        db,
-        "INSERT INTO virtual_keys (
-             id, organization_id, name, description, status, env, external_id, metadata,
-             trace_project_id, principal_user_id, routing_mode, expires_at, config, revision,
-             hashed_secret, display_prefix, previous_hashed_secret, previous_secret_valid_until,
-             disabled_reason, disabled_at, revoked_at, last_used_at, created_by, created_at,
-             updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1, $14, $15, $16, $17, $18,
-                 $19, $20, $21, $22, $23, $24)",
-        params![
-            id.as_str(),
-            organization_id.as_str(),
-            name,
-            description,
-            status_word(*status),
-            env,
-            external_id,
-            to_json("metadata", metadata)?,
-            trace_project_id.as_str(),
-            principal_user_id.as_ref().map(|id| id.as_str()),
-            routing_mode,
-            micros(*expires_at),
-            config,
-            hashed_secret,
-            display_prefix,
-            previous_hashed_secret,
+    Ok(Fields::counted("virtual_keys")
+        .key("organization_id", organization_id.as_str())
+        .key("id", id.as_str())
+        .keep("created_by", created_by)
+        .keep("created_at", created_at.0)
+        .keep("last_used_at", micros(*last_used_at))
+        .set("name", name)
+        .set("description", description)
+        .set("status", status_word(*status))
+        .set("purpose", purpose_word(*purpose))
+        .set("env", env)
+        .set("external_id", external_id)
+        .set("metadata", to_json("metadata", metadata)?)
+        .set("trace_project_id", trace_project_id.as_str())
+        .set("principal_user_id", text(principal_user_id.as_ref()))
+        .set("routing_mode", routing_mode.as_str())
+        .set("routing_policy_id", text(routing_policy_id.as_ref()))
+        .set("expires_at", micros(*expires_at))
+        .set("config", config)
+        .set("hashed_secret", hashed_secret)
+        .set("display_prefix", display_prefix)
+        .set("previous_hashed_secret", previous_hashed_secret)
+        .set(
+            "previous_secret_valid_until",
             micros(*previous_secret_valid_until),
-            disabled_reason,
-            micros(*disabled_at),
-            micros(*revoked_at),
-            micros(*last_used_at),
-            created_by,
-            created_at.0,
-            updated_at.0,
-        ],
-    )?;
-    insert_scopes(db, organization_id, id, scopes)
+        )
+        .set("disabled_reason", disabled_reason)
+        .set("disabled_at", micros(*disabled_at))
+        .set("revoked_at", micros(*revoked_at))
+        .set("revoked_by", revoked_by)
+        .set("updated_at", updated_at.0))
 }
 
-/// `None` when the organization has no such key.
-pub(super) fn update(
-    db: &Connection,
-    row: &VirtualKey,
-    expected: i64,
-) -> Result<Option<()>, DbError> {
-    let VirtualKey {
-        id,
-        organization_id,
-        name,
-        description,
-        status,
-        env,
-        external_id,
-        metadata,
-        scopes,
-        trace_project_id,
-        principal_user_id,
-        routing_mode,
-        expires_at,
-        config,
-        revision: _,
-        hashed_secret,
-        display_prefix,
-        previous_hashed_secret,
-        previous_secret_valid_until,
-        disabled_reason,
-        disabled_at,
-        revoked_at,
-        last_used_at: _,
-        created_by: _,
-        created_at: _,
-        updated_at,
-    } = row;
-    let changed = run(
-        db,
-        "UPDATE virtual_keys SET
-             name = $1, description = $2, status = $3, env = $4, external_id = $5, metadata = $6,
-             trace_project_id = $7, principal_user_id = $8, routing_mode = $9, expires_at = $10,
-             config = $11, hashed_secret = $12, display_prefix = $13, previous_hashed_secret = $14,
-             previous_secret_valid_until = $15, disabled_reason = $16, disabled_at = $17,
-             revoked_at = $18, updated_at = $19, revision = revision + 1
-         WHERE organization_id = $20 AND id = $21 AND revision = $22",
-        params![
-            name,
-            description,
-            status_word(*status),
-            env,
-            external_id,
-            to_json("metadata", metadata)?,
-            trace_project_id.as_str(),
-            principal_user_id.as_ref().map(|id| id.as_str()),
-            routing_mode,
-            micros(*expires_at),
-            config,
-            hashed_secret,
-            display_prefix,
-            previous_hashed_secret,
-            micros(*previous_secret_valid_until),
-            disabled_reason,
-            micros(*disabled_at),
-            micros(*revoked_at),
-            updated_at.0,
-            organization_id.as_str(),
-            id.as_str(),
-            expected,
-        ],
-    )?;
-    if changed == 0 {
-        let known = one(
-            db,
-            "SELECT id FROM virtual_keys WHERE organization_id = $1 AND id = $2",
-            [organization_id.as_str(), id.as_str()],
-            |_| Ok(()),
+/// What a key points at: its scopes, its guardrails, its policy.
+fn put_links(db: &Connection, row: &VirtualKey) -> Result<(), DbError> {
+    if let Some(policy) = &row.routing_policy_id {
+        must_exist(
+            policies::exists(db, &row.organization_id, policy)?,
+            "routing policy",
         )?;
-        return if known.is_some() {
-            Err(StoreError::Stale.into())
-        } else {
-            Ok(None)
-        };
     }
+    KEYS.put(db, &row.organization_id, row.id.as_str(), &row.scopes)?;
     run(
         db,
-        "DELETE FROM virtual_key_scopes WHERE virtual_key_id = $1",
-        [id.as_str()],
+        "DELETE FROM virtual_key_guardrails WHERE virtual_key_id = $1",
+        [row.id.as_str()],
     )?;
-    insert_scopes(db, organization_id, id, scopes).map(Some)
+    for guardrail in row.attached_guardrails() {
+        Fields::of("virtual_key_guardrails")
+            .key("organization_id", row.organization_id.as_str())
+            .key("virtual_key_id", row.id.as_str())
+            .key("guardrail_id", guardrail)
+            .insert(db)?;
+    }
+    Ok(())
 }
+
+// Writes on many keys at once.
+
+/// A key that such a write changed.
+struct Touched {
+    id: VirtualKeyId,
+    trace_project: ProjectId,
+}
+
+impl Touched {
+    fn event(self, kind: ChangeKind, organization: &OrganizationId) -> ChangeEvent {
+        ChangeEvent {
+            virtual_key_id: Some(self.id),
+            project_id: Some(self.trace_project),
+            ..ChangeEvent::of(kind, organization.clone())
+        }
+    }
+}
+
+/// Runs an update that returns the keys that it changed, in the order of their ids.
+fn touched(db: &Connection, sql: &str, params: impl Params) -> Result<Vec<Touched>, DbError> {
+    let mut keys = all(db, sql, params, |row| {
+        Ok(Touched {
+            id: id(row, "id")?,
+            trace_project: id(row, "trace_project_id")?,
+        })
+    })?;
+    keys.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(keys)
+}
+
+/// Revokes the keys of a person with the budgets that end with them. Returns how many keys there were, and
+/// the events.
+pub(super) fn revoke_of(
+    db: &Connection,
+    organization: &OrganizationId,
+    user: &UserId,
+    by: &str,
+    now: UnixMicros,
+) -> Result<(usize, Vec<ChangeEvent>), DbError> {
+    let keys = touched(
+        db,
+        "UPDATE virtual_keys
+         SET status = 'REVOKED', revoked_at = $1, revoked_by = $2, updated_at = $1,
+             previous_hashed_secret = NULL, previous_secret_valid_until = NULL,
+             revision = revision + 1
+         WHERE organization_id = $3 AND principal_user_id = $4 AND status <> 'REVOKED'
+         RETURNING id, trace_project_id",
+        params![now.0, by, organization.as_str(), user.as_str()],
+    )?;
+    let count = keys.len();
+    let mut ended = Vec::new();
+    for key in &keys {
+        ended.extend(budgets::archive_of_key(db, organization, &key.id, now)?);
+    }
+    let mut events: Vec<_> = keys
+        .into_iter()
+        .map(|key| key.event(ChangeKind::VkRevoked, organization))
+        .collect();
+    events.extend(ended);
+    Ok((count, events))
+}
+
+/// Counts one more revision on every key that attaches a guardrail; returns the events, one for each.
+pub(super) fn bump_with_guardrail(
+    db: &Connection,
+    organization: &OrganizationId,
+    guardrail: &str,
+    now: UnixMicros,
+) -> Result<Vec<ChangeEvent>, DbError> {
+    let keys = touched(
+        db,
+        "UPDATE virtual_keys SET revision = revision + 1, updated_at = $1
+         WHERE organization_id = $2 AND id IN (
+             SELECT virtual_key_id FROM virtual_key_guardrails
+             WHERE organization_id = $2 AND guardrail_id = $3)
+         RETURNING id, trace_project_id",
+        params![now.0, organization.as_str(), guardrail],
+    )?;
+    let keys = keys.into_iter();
+    Ok(keys
+        .map(|key| key.event(ChangeKind::VkConfigUpdated, organization))
+        .collect())
+}
+
+/// Counts one more revision on every key that files into a project; returns the events, one for each.
+pub(super) fn bump_tracing_into(
+    db: &Connection,
+    organization: &OrganizationId,
+    project: &ProjectId,
+    now: UnixMicros,
+) -> Result<Vec<ChangeEvent>, DbError> {
+    let keys = touched(
+        db,
+        "UPDATE virtual_keys SET revision = revision + 1, updated_at = $1
+         WHERE organization_id = $2 AND trace_project_id = $3
+         RETURNING id, trace_project_id",
+        params![now.0, organization.as_str(), project.as_str()],
+    )?;
+    let keys = keys.into_iter();
+    Ok(keys
+        .map(|key| key.event(ChangeKind::VkConfigUpdated, organization))
+        .collect())
+}
+
+/// Counts one more revision on every key of an organization; returns how many.
+pub(super) fn bump_all(
+    db: &Connection,
+    organization: &OrganizationId,
+    now: UnixMicros,
+) -> Result<usize, DbError> {
+    run(
+        db,
+        "UPDATE virtual_keys SET revision = revision + 1, updated_at = $1
+         WHERE organization_id = $2",
+        params![now.0, organization.as_str()],
+    )
+}
+
+/// Counts one more revision on every key that uses a policy; returns how many.
+pub(super) fn bump_with_policy(
+    db: &Connection,
+    organization: &OrganizationId,
+    policy: &RoutingPolicyId,
+    now: UnixMicros,
+) -> Result<usize, DbError> {
+    run(
+        db,
+        "UPDATE virtual_keys SET revision = revision + 1, updated_at = $1
+         WHERE organization_id = $2 AND routing_policy_id = $3",
+        params![now.0, organization.as_str(), policy.as_str()],
+    )
+}
+
+/// Moves the keys of a policy to another one or to none; returns how many.
+pub(super) fn leave_policy(
+    db: &Connection,
+    organization: &OrganizationId,
+    policy: &RoutingPolicyId,
+    replacement: Option<&RoutingPolicyId>,
+    now: UnixMicros,
+) -> Result<usize, DbError> {
+    let mode = match replacement {
+        Some(replacement) => {
+            let left = replacement != policy && policies::exists(db, organization, replacement)?;
+            must_exist(left, "routing policy")?;
+            RoutingMode::Policy
+        }
+        None => RoutingMode::FallbackAll,
+    };
+    run(
+        db,
+        "UPDATE virtual_keys SET routing_mode = $1, routing_policy_id = $2,
+                                 revision = revision + 1, updated_at = $3
+         WHERE organization_id = $4 AND routing_policy_id = $5",
+        params![
+            mode.as_str(),
+            text(replacement),
+            now.0,
+            organization.as_str(),
+            policy.as_str()
+        ],
+    )
+}
+
+// Reads.
 
 pub(super) fn get_one(
     db: &Connection,
     organization: &OrganizationId,
-    id: &VirtualKeyId,
+    id: &str,
 ) -> Result<Option<VirtualKey>, DbError> {
     one(
         db,
         "SELECT * FROM virtual_keys WHERE organization_id = $1 AND id = $2",
-        [organization.as_str(), id.as_str()],
+        [organization.as_str(), id],
         read,
     )?
     .map(|row| with_scopes(db, row))
     .transpose()
 }
 
+/// Every single condition, and none, walks along an index in the order of the page. Two conditions at once
+/// walk along one of them and pass over what the other refuses.
 pub(super) fn list(
     db: &Connection,
     organization: &OrganizationId,
@@ -197,47 +331,32 @@ pub(super) fn list(
     let VirtualKeyFilter {
         external_id,
         status,
+        routing_policy_id,
+        principal_user_id,
+        scopes,
     } = filter;
-    let status = status.map(status_word);
-    let (before, before_id) = below(after);
-    let rows = match external_id {
-        // At most one row: found by its index, not by walking through all keys.
-        Some(external_id) => all(
-            db,
-            "SELECT * FROM virtual_keys
-             WHERE organization_id = $1 AND external_id = $2 AND (created_at, id) < ($3, $4)
-               AND (CAST($5 AS TEXT) IS NULL OR status = $5)
-             ORDER BY created_at DESC, id DESC LIMIT $6",
-            params![
-                organization.as_str(),
-                external_id,
-                before,
-                before_id,
-                status,
-                limit(most)
-            ],
-            read,
-        )?,
-        None => all(
-            db,
-            "SELECT * FROM virtual_keys
-             WHERE organization_id = $1 AND (created_at, id) < ($2, $3)
-               AND (CAST($4 AS TEXT) IS NULL OR status = $4)
-             ORDER BY created_at DESC, id DESC LIMIT $5",
-            params![
-                organization.as_str(),
-                before,
-                before_id,
-                status,
-                limit(most)
-            ],
-            read,
-        )?,
+    let narrow = |select| {
+        Select::when(select, "r.external_id =", external_id.as_ref())
+            .when("r.status =", status.map(status_word))
+            .when("r.routing_policy_id =", text(routing_policy_id.as_ref()))
+            .when("r.principal_user_id =", text(principal_user_id.as_ref()))
     };
-    let rows = rows
+    let rows = match scopes {
+        Some(scopes) => KEYS
+            .newest(db, organization, scopes, most, after, narrow)?
+            .iter()
+            .filter_map(|id| get_one(db, organization, id).transpose())
+            .collect::<Result<Vec<_>, _>>()?,
+        None => narrow(Select::new(
+            "SELECT r.* FROM virtual_keys r WHERE r.organization_id =",
+            organization.as_str(),
+        ))
+        .newest("r.created_at", "r.id", most, after)
+        .all(db, read)?
         .into_iter()
         .map(|row| with_scopes(db, row))
-        .collect::<Result<Vec<_>, DbError>>()?;
+        .collect::<Result<_, _>>()?,
+    };
     Ok(page(rows, most, |row| Cursor {
         created_at: row.created_at,
         id: row.id.as_str().to_owned(),
@@ -259,20 +378,41 @@ pub(super) fn touch(
     Ok(())
 }
 
+pub(super) fn rehash(db: &Connection, old: &str, new: &str) -> Result<(), DbError> {
+    for sql in [
+        "UPDATE virtual_keys SET hashed_secret = $1 WHERE hashed_secret = $2",
+        "UPDATE virtual_keys SET previous_hashed_secret = $1 WHERE previous_hashed_secret = $2",
+    ] {
+        run(db, sql, [new, old])?;
+    }
+    Ok(())
+}
+
 /// Domain 7.4, with what the bundle of the key is compiled from.
 pub(super) fn by_hash(db: &Connection, hashes: &[String]) -> Result<Option<KeyRecord>, DbError> {
     let Some((key, previous_secret)) = find(db, hashes)? else {
         return Ok(None);
     };
     let key = with_scopes(db, key)?;
+    let organization = tenants::owner(db, &key.organization_id)?;
     let trace_project = tenants::project(db, &key.organization_id, &key.trace_project_id)?
         .ok_or_else(|| corrupt("trace_project_id", &"no such project"))?;
     let providers = providers::reachable(db, &key.organization_id, &key.scopes)?;
+    let policy = key
+        .routing_policy_id
+        .as_ref()
+        .map(|id| document::get_one(db, &key.organization_id, id.as_str()))
+        .transpose()?
+        .flatten();
+    let prices = policies::model_prices(db, &key.organization_id)?;
     Ok(Some(KeyRecord {
         key,
         previous_secret,
+        organization,
         trace_project,
         providers,
+        policy,
+        prices,
     }))
 }
 
@@ -300,32 +440,8 @@ fn find(db: &Connection, hashes: &[String]) -> Result<Option<(VirtualKey, bool)>
     Ok(None)
 }
 
-fn insert_scopes(
-    db: &Connection,
-    organization: &OrganizationId,
-    id: &VirtualKeyId,
-    scopes: &[Scope],
-) -> Result<(), DbError> {
-    for (place, scope) in (0_i64..).zip(scopes) {
-        let (team, project) = scope_columns(organization, scope)?;
-        run(
-            db,
-            "INSERT INTO virtual_key_scopes (organization_id, virtual_key_id, place, team_id, project_id)
-             VALUES ($1, $2, $3, $4, $5)",
-            params![organization.as_str(), id.as_str(), place, team, project],
-        )?;
-    }
-    Ok(())
-}
-
 fn with_scopes(db: &Connection, row: VirtualKey) -> Result<VirtualKey, DbError> {
-    let scopes = all(
-        db,
-        "SELECT organization_id, team_id, project_id FROM virtual_key_scopes
-         WHERE virtual_key_id = $1 ORDER BY place",
-        [row.id.as_str()],
-        read_scope,
-    )?;
+    let scopes = KEYS.of(db, row.id.as_str())?;
     Ok(VirtualKey { scopes, ..row })
 }
 
@@ -337,13 +453,15 @@ fn read(row: &Row<'_>) -> Result<VirtualKey, DbError> {
         name: get(row, "name")?,
         description: get(row, "description")?,
         status: word(row, "status", parse_status)?,
+        purpose: word(row, "purpose", parse_purpose)?,
         env: get(row, "env")?,
         external_id: get(row, "external_id")?,
         metadata: json(row, "metadata")?,
         scopes: Vec::new(),
         trace_project_id: id(row, "trace_project_id")?,
         principal_user_id: id_option(row, "principal_user_id")?,
-        routing_mode: get(row, "routing_mode")?,
+        routing_mode: word(row, "routing_mode", RoutingMode::parse)?,
+        routing_policy_id: id_option(row, "routing_policy_id")?,
         expires_at: time_option(row, "expires_at")?,
         config: get(row, "config")?,
         revision: get(row, "revision")?,
@@ -354,6 +472,7 @@ fn read(row: &Row<'_>) -> Result<VirtualKey, DbError> {
         disabled_reason: get(row, "disabled_reason")?,
         disabled_at: time_option(row, "disabled_at")?,
         revoked_at: time_option(row, "revoked_at")?,
+        revoked_by: get(row, "revoked_by")?,
         last_used_at: time_option(row, "last_used_at")?,
         created_by: get(row, "created_by")?,
         created_at: time(row, "created_at")?,
@@ -373,4 +492,17 @@ fn parse_status(text: &str) -> Option<KeyStatus> {
     [KeyStatus::Active, KeyStatus::Disabled, KeyStatus::Revoked]
         .into_iter()
         .find(|status| status_word(*status) == text)
+}
+
+const fn purpose_word(purpose: KeyPurpose) -> &'static str {
+    match purpose {
+        KeyPurpose::User => "USER",
+        KeyPurpose::Langy => "LANGY",
+    }
+}
+
+fn parse_purpose(text: &str) -> Option<KeyPurpose> {
+    [KeyPurpose::User, KeyPurpose::Langy]
+        .into_iter()
+        .find(|purpose| purpose_word(*purpose) == text)
 }

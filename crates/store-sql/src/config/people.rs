@@ -1,20 +1,27 @@
-//! People, their memberships, and management API keys.
+//! People, their memberships, their places in teams and groups, and invitations.
 
-use lw_core::{ApiKeyId, OrganizationId, UnixMicros, UserId};
-use lw_store::config::{Member, MemberRole, Membership};
-use lw_store::rows::{ApiKey, User};
-use rusqlite::{Connection, Row, params};
+use lw_core::{GroupId, OrganizationId, TeamId, UnixMicros, UserId};
+use lw_store::config::{Member, Membership};
+use lw_store::rows::{Group, Invite, MemberRole, TeamMember, User};
+use rusqlite::{Connection, Row};
 
-use super::columns::{get, id, micros, time, time_option, word};
+use super::columns::{
+    corrupt, get, id, id_option, micros, serde_word, text, time, time_option, to_word,
+};
+use super::document::{self, Document, head};
+use super::statement::Fields;
 use super::tenants::read_organization;
 use crate::sqlite::{DbError, all, one, run};
 
-pub(super) fn insert_user(
-    db: &Connection,
-    row: &User,
-    organization: &OrganizationId,
-    role: MemberRole,
-) -> Result<(), DbError> {
+pub(super) fn insert_user(db: &Connection, row: &User) -> Result<(), DbError> {
+    user_fields(row).insert(db)
+}
+
+pub(super) fn update_user(db: &Connection, row: &User) -> Result<(), DbError> {
+    user_fields(row).update(db, None)
+}
+
+fn user_fields(row: &User) -> Fields<'_> {
     let User {
         id,
         email,
@@ -22,41 +29,12 @@ pub(super) fn insert_user(
         password_hash,
         created_at,
     } = row;
-    run(
-        db,
-        "INSERT INTO users (id, email, name, password_hash, created_at)
-         VALUES ($1, $2, $3, $4, $5)",
-        params![
-            id.as_str(),
-            lowered(email.as_deref()),
-            name,
-            password_hash,
-            created_at.0
-        ],
-    )?;
-    run(
-        db,
-        "INSERT INTO organization_users (organization_id, user_id, role) VALUES ($1, $2, $3)",
-        params![organization.as_str(), id.as_str(), role_word(role)],
-    )?;
-    Ok(())
-}
-
-/// Whether there was such a person.
-pub(super) fn update_user(db: &Connection, row: &User) -> Result<bool, DbError> {
-    let User {
-        id,
-        email,
-        name,
-        password_hash,
-        created_at: _,
-    } = row;
-    let changed = run(
-        db,
-        "UPDATE users SET email = $1, name = $2, password_hash = $3 WHERE id = $4",
-        params![lowered(email.as_deref()), name, password_hash, id.as_str()],
-    )?;
-    Ok(changed > 0)
+    Fields::of("users")
+        .key("id", id.as_str())
+        .keep("created_at", created_at.0)
+        .set("email", email.as_deref().map(str::to_lowercase))
+        .set("name", name)
+        .set("password_hash", password_hash)
 }
 
 pub(super) fn user(db: &Connection, id: &UserId) -> Result<Option<User>, DbError> {
@@ -77,106 +55,283 @@ pub(super) fn user_by_email(db: &Connection, email: &str) -> Result<Option<User>
     )
 }
 
+// Memberships.
+
+fn membership<'a>(organization: &'a OrganizationId, user: &'a UserId) -> Fields<'a> {
+    Fields::of("organization_users")
+        .key("organization_id", organization.as_str())
+        .key("user_id", user.as_str())
+}
+
+pub(super) fn put_member(
+    db: &Connection,
+    organization: &OrganizationId,
+    user: &UserId,
+    role: MemberRole,
+    disabled_at: Option<UnixMicros>,
+    now: UnixMicros,
+) -> Result<(), DbError> {
+    membership(organization, user)
+        .keep("created_at", now.0)
+        .set("role", to_word(&role)?)
+        .set("disabled_at", micros(disabled_at))
+        .put(db)
+}
+
+pub(super) fn remove_member(
+    db: &Connection,
+    organization: &OrganizationId,
+    user: &UserId,
+) -> Result<(), DbError> {
+    for sql in [
+        "DELETE FROM role_bindings WHERE organization_id = $1 AND user_id = $2",
+        "DELETE FROM team_users WHERE organization_id = $1 AND user_id = $2",
+        "DELETE FROM group_members WHERE organization_id = $1 AND user_id = $2",
+    ] {
+        run(db, sql, [organization.as_str(), user.as_str()])?;
+    }
+    membership(organization, user).delete(db, None)
+}
+
+pub(super) fn is_member(
+    db: &Connection,
+    organization: &OrganizationId,
+    user: &UserId,
+) -> Result<bool, DbError> {
+    membership(organization, user).exists(db)
+}
+
+const MEMBER: &str = "SELECT u.*, m.role, m.disabled_at, m.created_at AS joined_at
+    FROM organization_users m JOIN users u ON u.id = m.user_id WHERE m.organization_id = $1";
+
 pub(super) fn members(
     db: &Connection,
     organization: &OrganizationId,
 ) -> Result<Vec<Member>, DbError> {
     all(
         db,
-        "SELECT u.*, m.role FROM organization_users m JOIN users u ON u.id = m.user_id
-         WHERE m.organization_id = $1 ORDER BY u.created_at, u.id",
+        &format!("{MEMBER} ORDER BY m.created_at, m.user_id"),
         [organization.as_str()],
-        |row| {
-            Ok(Member {
-                user: read_user(row)?,
-                role: word(row, "role", parse_role)?,
-            })
-        },
+        read_member,
+    )
+}
+
+pub(super) fn member(
+    db: &Connection,
+    organization: &OrganizationId,
+    user: &UserId,
+) -> Result<Option<Member>, DbError> {
+    one(
+        db,
+        &format!("{MEMBER} AND m.user_id = $2"),
+        [organization.as_str(), user.as_str()],
+        read_member,
     )
 }
 
 pub(super) fn memberships(db: &Connection, user: &UserId) -> Result<Vec<Membership>, DbError> {
     all(
         db,
-        "SELECT o.*, m.role FROM organization_users m JOIN organizations o ON o.id = m.organization_id
+        "SELECT o.*, m.role, m.disabled_at
+         FROM organization_users m JOIN organizations o ON o.id = m.organization_id
          WHERE m.user_id = $1 ORDER BY o.created_at, o.id",
         [user.as_str()],
         |row| {
-            let organization = read_organization(row)?;
-            Ok(Membership { organization, role: word(row, "role", parse_role)? })
-        },
-    )
-}
-
-pub(super) fn insert_api_key(db: &Connection, row: &ApiKey) -> Result<(), DbError> {
-    let ApiKey {
-        id,
-        organization_id,
-        name,
-        lookup_id,
-        hashed_secret,
-        created_at,
-        expires_at,
-        revoked_at,
-        last_used_at,
-    } = row;
-    run(
-        db,
-        "INSERT INTO api_keys (id, organization_id, name, lookup_id, hashed_secret, created_at,
-                               expires_at, revoked_at, last_used_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-        params![
-            id.as_str(),
-            organization_id.as_str(),
-            name,
-            lookup_id,
-            hashed_secret,
-            created_at.0,
-            micros(*expires_at),
-            micros(*revoked_at),
-            micros(*last_used_at),
-        ],
-    )?;
-    Ok(())
-}
-
-pub(super) fn api_key_by_lookup_id(
-    db: &Connection,
-    lookup_id: &str,
-) -> Result<Option<ApiKey>, DbError> {
-    one(
-        db,
-        "SELECT * FROM api_keys WHERE lookup_id = $1",
-        [lookup_id],
-        |row| {
-            Ok(ApiKey {
-                id: id(row, "id")?,
-                organization_id: id(row, "organization_id")?,
-                name: get(row, "name")?,
-                lookup_id: get(row, "lookup_id")?,
-                hashed_secret: get(row, "hashed_secret")?,
-                created_at: time(row, "created_at")?,
-                expires_at: time_option(row, "expires_at")?,
-                revoked_at: time_option(row, "revoked_at")?,
-                last_used_at: time_option(row, "last_used_at")?,
+            Ok(Membership {
+                organization: read_organization(row)?,
+                role: serde_word(row, "role")?,
+                disabled_at: time_option(row, "disabled_at")?,
             })
         },
     )
 }
 
-pub(super) fn touch_api_key(db: &Connection, id: &ApiKeyId, at: UnixMicros) -> Result<(), DbError> {
-    run(
-        db,
-        "UPDATE api_keys SET last_used_at = $1
-         WHERE id = $2 AND (last_used_at IS NULL OR last_used_at < $1)",
-        params![at.0, id.as_str()],
-    )?;
-    Ok(())
+// Teams.
+
+fn place<'a>(organization: &'a OrganizationId, team: &'a TeamId, user: &'a UserId) -> Fields<'a> {
+    Fields::of("team_users")
+        .key("organization_id", organization.as_str())
+        .key("team_id", team.as_str())
+        .key("user_id", user.as_str())
 }
 
-fn lowered(email: Option<&str>) -> Option<String> {
-    email.map(str::to_lowercase)
+pub(super) fn put_team_member(
+    db: &Connection,
+    organization: &OrganizationId,
+    row: &TeamMember,
+) -> Result<(), DbError> {
+    let TeamMember {
+        team_id,
+        user_id,
+        role,
+        custom_role_id,
+    } = row;
+    place(organization, team_id, user_id)
+        .set("role", to_word(role)?)
+        .set("custom_role_id", text(custom_role_id.as_ref()))
+        .put(db)
 }
+
+pub(super) fn remove_team_member(
+    db: &Connection,
+    organization: &OrganizationId,
+    team: &TeamId,
+    user: &UserId,
+) -> Result<(), DbError> {
+    place(organization, team, user).delete(db, None)
+}
+
+pub(super) fn team_members(
+    db: &Connection,
+    organization: &OrganizationId,
+    team: &TeamId,
+) -> Result<Vec<TeamMember>, DbError> {
+    all(
+        db,
+        "SELECT * FROM team_users WHERE organization_id = $1 AND team_id = $2 ORDER BY user_id",
+        [organization.as_str(), team.as_str()],
+        read_place,
+    )
+}
+
+pub(super) fn teams_of(
+    db: &Connection,
+    organization: &OrganizationId,
+    user: &UserId,
+) -> Result<Vec<TeamMember>, DbError> {
+    all(
+        db,
+        "SELECT * FROM team_users WHERE organization_id = $1 AND user_id = $2 ORDER BY team_id",
+        [organization.as_str(), user.as_str()],
+        read_place,
+    )
+}
+
+// Groups.
+
+impl Document for Group {
+    const TABLE: &'static str = "user_groups";
+    const GET: &'static str = "SELECT * FROM user_groups WHERE organization_id = $1 AND id = $2";
+
+    fn fields(&self) -> Result<Fields<'_>, DbError> {
+        Ok(head(Self::TABLE, &self.organization_id, self.id.as_str())
+            .keep("created_at", self.created_at.0)
+            .set("slug", &self.slug))
+    }
+
+    fn restore(&mut self, row: &Row<'_>) -> Result<(), DbError> {
+        self.created_at = time(row, "created_at")?;
+        Ok(())
+    }
+}
+
+pub(super) fn groups(
+    db: &Connection,
+    organization: &OrganizationId,
+) -> Result<Vec<(Group, u64)>, DbError> {
+    all(
+        db,
+        "SELECT g.*, (SELECT count(*) FROM group_members m
+                      WHERE m.organization_id = g.organization_id AND m.group_id = g.id) AS people
+         FROM user_groups g WHERE g.organization_id = $1 ORDER BY g.created_at, g.id",
+        [organization.as_str()],
+        |row| {
+            let people: i64 = get(row, "people")?;
+            let people = u64::try_from(people).map_err(|error| corrupt("people", &error))?;
+            Ok((document::read(row)?, people))
+        },
+    )
+}
+
+fn group_place<'a>(
+    organization: &'a OrganizationId,
+    group: &'a GroupId,
+    user: &'a UserId,
+) -> Fields<'a> {
+    Fields::of("group_members")
+        .key("organization_id", organization.as_str())
+        .key("group_id", group.as_str())
+        .key("user_id", user.as_str())
+}
+
+pub(super) fn add_group_member(
+    db: &Connection,
+    organization: &OrganizationId,
+    group: &GroupId,
+    user: &UserId,
+) -> Result<(), DbError> {
+    group_place(organization, group, user).put(db)
+}
+
+pub(super) fn remove_group_member(
+    db: &Connection,
+    organization: &OrganizationId,
+    group: &GroupId,
+    user: &UserId,
+) -> Result<(), DbError> {
+    group_place(organization, group, user).delete(db, None)
+}
+
+pub(super) fn group_members(
+    db: &Connection,
+    organization: &OrganizationId,
+    group: &GroupId,
+) -> Result<Vec<User>, DbError> {
+    all(
+        db,
+        "SELECT u.* FROM group_members m JOIN users u ON u.id = m.user_id
+         WHERE m.organization_id = $1 AND m.group_id = $2 ORDER BY u.id",
+        [organization.as_str(), group.as_str()],
+        read_user,
+    )
+}
+
+pub(super) fn groups_of(
+    db: &Connection,
+    organization: &OrganizationId,
+    user: &UserId,
+) -> Result<Vec<GroupId>, DbError> {
+    all(
+        db,
+        "SELECT group_id FROM group_members WHERE organization_id = $1 AND user_id = $2
+         ORDER BY group_id",
+        [organization.as_str(), user.as_str()],
+        |row| id(row, "group_id"),
+    )
+}
+
+// Invitations.
+
+impl Document for Invite {
+    const TABLE: &'static str = "invites";
+    const GET: &'static str = "SELECT * FROM invites WHERE organization_id = $1 AND id = $2";
+
+    fn fields(&self) -> Result<Fields<'_>, DbError> {
+        Ok(head(Self::TABLE, &self.organization_id, self.id.as_str())
+            .keep("created_at", self.created_at.0)
+            .keep("created_by", &self.created_by))
+    }
+
+    fn restore(&mut self, row: &Row<'_>) -> Result<(), DbError> {
+        self.created_at = time(row, "created_at")?;
+        self.created_by = get(row, "created_by")?;
+        Ok(())
+    }
+}
+
+pub(super) fn invites(
+    db: &Connection,
+    organization: &OrganizationId,
+) -> Result<Vec<Invite>, DbError> {
+    all(
+        db,
+        "SELECT * FROM invites WHERE organization_id = $1 ORDER BY created_at DESC, id DESC",
+        [organization.as_str()],
+        document::read,
+    )
+}
+
+// Rows.
 
 fn read_user(row: &Row<'_>) -> Result<User, DbError> {
     Ok(User {
@@ -188,16 +343,20 @@ fn read_user(row: &Row<'_>) -> Result<User, DbError> {
     })
 }
 
-const fn role_word(role: MemberRole) -> &'static str {
-    match role {
-        MemberRole::Admin => "ADMIN",
-        MemberRole::Member => "MEMBER",
-        MemberRole::External => "EXTERNAL",
-    }
+fn read_member(row: &Row<'_>) -> Result<Member, DbError> {
+    Ok(Member {
+        user: read_user(row)?,
+        role: serde_word(row, "role")?,
+        disabled_at: time_option(row, "disabled_at")?,
+        created_at: time(row, "joined_at")?,
+    })
 }
 
-fn parse_role(text: &str) -> Option<MemberRole> {
-    [MemberRole::Admin, MemberRole::Member, MemberRole::External]
-        .into_iter()
-        .find(|role| role_word(*role) == text)
+fn read_place(row: &Row<'_>) -> Result<TeamMember, DbError> {
+    Ok(TeamMember {
+        team_id: id(row, "team_id")?,
+        user_id: id(row, "user_id")?,
+        role: serde_word(row, "role")?,
+        custom_role_id: id_option(row, "custom_role_id")?,
+    })
 }

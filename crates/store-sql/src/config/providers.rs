@@ -4,170 +4,105 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use lw_core::{ModelProviderId, OrganizationId};
-use lw_store::StoreError;
 use lw_store::config::{Cursor, ModelProviderFilter, Page};
-use lw_store::rows::{ModelProvider, RateLimit, Scope};
-use rusqlite::{Connection, Row, params};
+use lw_store::rows::{DeclaredModel, ModelProvider, RateLimit, Scope};
+use rusqlite::{Connection, Row};
 
 use super::columns::{
-    below, count, count_option, get, id, json_option, limit, page, time, to_json,
+    count, count_option, get, id, json_option, micros, page, time, time_option, to_json,
 };
-use super::tenants::{read_scope, scope_columns, team_of};
-use crate::sqlite::{DbError, all, one, run};
+use super::scopes::PROVIDERS;
+use super::statement::{Fields, Select};
+use super::tenants::team_of;
+use crate::sqlite::{DbError, all, one};
 
 pub(super) fn insert(db: &Connection, row: &ModelProvider) -> Result<(), DbError> {
-    let ModelProvider {
-        id,
-        organization_id,
-        name,
-        provider,
-        routing_handle,
-        enabled,
-        scopes,
-        sealed_keys,
-        sealed_extra_headers,
-        custom_models,
-        custom_embeddings_models,
-        deployment_mapping,
-        rate_limit: RateLimit { rpm, tpm, rpd },
-        fallback_priority_global,
-        provider_config,
-        revision: _,
-        created_at,
-        updated_at,
-    } = row;
-    run(
-        db,
-        "INSERT INTO model_providers (
-             id, organization_id, name, provider, routing_handle, enabled, sealed_keys,
-             sealed_extra_headers, custom_models, custom_embeddings_models, deployment_mapping,
-             rate_limit_rpm, rate_limit_tpm, rate_limit_rpd, fallback_priority_global,
-             provider_config, revision, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 1, $17, $18)",
-        params![
-            id.as_str(),
-            organization_id.as_str(),
-            name,
-            provider,
-            routing_handle,
-            enabled,
-            sealed_keys,
-            sealed_extra_headers,
-            names(custom_models.as_ref())?,
-            names(custom_embeddings_models.as_ref())?,
-            mapping(deployment_mapping.as_ref())?,
-            count(*rpm),
-            count(*tpm),
-            count(*rpd),
-            fallback_priority_global,
-            provider_config,
-            created_at.0,
-            updated_at.0,
-        ],
-    )?;
-    insert_scopes(db, organization_id, id, scopes)
+    fields(row)?.insert(db)?;
+    PROVIDERS.put(db, &row.organization_id, row.id.as_str(), &row.scopes)
 }
 
-/// `None` when the organization has no such provider.
-pub(super) fn update(
-    db: &Connection,
-    row: &ModelProvider,
-    expected: i64,
-) -> Result<Option<()>, DbError> {
-    let ModelProvider {
-        id,
-        organization_id,
-        name,
-        provider,
-        routing_handle,
-        enabled,
-        scopes,
-        sealed_keys,
-        sealed_extra_headers,
-        custom_models,
-        custom_embeddings_models,
-        deployment_mapping,
-        rate_limit: RateLimit { rpm, tpm, rpd },
-        fallback_priority_global,
-        provider_config,
-        revision: _,
-        created_at: _,
-        updated_at,
-    } = row;
-    let changed = run(
-        db,
-        "UPDATE model_providers SET
-             name = $1, provider = $2, routing_handle = $3, enabled = $4, sealed_keys = $5,
-             sealed_extra_headers = $6, custom_models = $7, custom_embeddings_models = $8,
-             deployment_mapping = $9, rate_limit_rpm = $10, rate_limit_tpm = $11,
-             rate_limit_rpd = $12, fallback_priority_global = $13, provider_config = $14,
-             updated_at = $15, revision = revision + 1
-         WHERE organization_id = $16 AND id = $17 AND revision = $18",
-        params![
-            name,
-            provider,
-            routing_handle,
-            enabled,
-            sealed_keys,
-            sealed_extra_headers,
-            names(custom_models.as_ref())?,
-            names(custom_embeddings_models.as_ref())?,
-            mapping(deployment_mapping.as_ref())?,
-            count(*rpm),
-            count(*tpm),
-            count(*rpd),
-            fallback_priority_global,
-            provider_config,
-            updated_at.0,
-            organization_id.as_str(),
-            id.as_str(),
-            expected,
-        ],
-    )?;
-    if changed == 0 {
-        let known = one(
-            db,
-            "SELECT id FROM model_providers WHERE organization_id = $1 AND id = $2",
-            [organization_id.as_str(), id.as_str()],
-            |_| Ok(()),
-        )?;
-        return if known.is_some() {
-            Err(StoreError::Stale.into())
-        } else {
-            Ok(None)
-        };
-    }
-    run(
-        db,
-        "DELETE FROM model_provider_scopes WHERE model_provider_id = $1",
-        [id.as_str()],
-    )?;
-    insert_scopes(db, organization_id, id, scopes).map(Some)
+pub(super) fn update(db: &Connection, row: &ModelProvider, expected: i64) -> Result<(), DbError> {
+    fields(row)?.update(db, Some(expected))?;
+    PROVIDERS.put(db, &row.organization_id, row.id.as_str(), &row.scopes)
 }
 
-/// Whether the organization had such a provider.
 pub(super) fn delete(
     db: &Connection,
     organization: &OrganizationId,
     id: &ModelProviderId,
-) -> Result<bool, DbError> {
-    let gone = run(
-        db,
-        "DELETE FROM model_providers WHERE organization_id = $1 AND id = $2",
-        [organization.as_str(), id.as_str()],
-    )?;
-    Ok(gone > 0)
+    expected: Option<i64>,
+) -> Result<(), DbError> {
+    key(organization, id).delete(db, expected)
+}
+
+fn key<'a>(organization: &'a OrganizationId, id: &'a ModelProviderId) -> Fields<'a> {
+    Fields::counted("model_providers")
+        .key("organization_id", organization.as_str())
+        .key("id", id.as_str())
+}
+
+/// The row without its scopes.
+fn fields(row: &ModelProvider) -> Result<Fields<'_>, DbError> {
+    let ModelProvider {
+        id,
+        organization_id,
+        name,
+        provider,
+        routing_handle,
+        enabled,
+        scopes: _,
+        sealed_keys,
+        sealed_extra_headers,
+        custom_models,
+        custom_embeddings_models,
+        deployment_mapping,
+        rate_limit: RateLimit { rpm, tpm, rpd },
+        fallback_priority_global,
+        provider_config,
+        disabled_at,
+        revision: _,
+        created_at,
+        updated_at,
+    } = row;
+    let names = |models: &Option<Vec<DeclaredModel>>| {
+        let models = models.as_ref();
+        models
+            .map(|models| to_json("custom_models", models))
+            .transpose()
+    };
+    let mapping = deployment_mapping
+        .as_ref()
+        .map(|map| to_json("deployment_mapping", map))
+        .transpose()?;
+    Ok(key(organization_id, id)
+        .keep("created_at", created_at.0)
+        .set("name", name)
+        .set("provider", provider)
+        .set("routing_handle", routing_handle)
+        .set("enabled", enabled)
+        .set("sealed_keys", sealed_keys)
+        .set("sealed_extra_headers", sealed_extra_headers)
+        .set("custom_models", names(custom_models)?)
+        .set("custom_embeddings_models", names(custom_embeddings_models)?)
+        .set("deployment_mapping", mapping)
+        .set("rate_limit_rpm", count(*rpm))
+        .set("rate_limit_tpm", count(*tpm))
+        .set("rate_limit_rpd", count(*rpd))
+        .set("fallback_priority_global", fallback_priority_global)
+        .set("provider_config", provider_config)
+        .set("disabled_at", micros(*disabled_at))
+        .set("updated_at", updated_at.0))
 }
 
 pub(super) fn get_one(
     db: &Connection,
     organization: &OrganizationId,
-    id: &ModelProviderId,
+    id: &str,
 ) -> Result<Option<ModelProvider>, DbError> {
     one(
         db,
         "SELECT * FROM model_providers WHERE organization_id = $1 AND id = $2",
-        [organization.as_str(), id.as_str()],
+        [organization.as_str(), id],
         read,
     )?
     .map(|row| with_scopes(db, row))
@@ -181,27 +116,26 @@ pub(super) fn list(
     most: usize,
     after: Option<&Cursor>,
 ) -> Result<Page<ModelProvider>, DbError> {
-    let ModelProviderFilter { provider } = filter;
-    let (before, before_id) = below(after);
-    let rows = all(
-        db,
-        "SELECT * FROM model_providers
-         WHERE organization_id = $1 AND (created_at, id) < ($2, $3)
-           AND (CAST($4 AS TEXT) IS NULL OR provider = $4)
-         ORDER BY created_at DESC, id DESC LIMIT $5",
-        params![
+    let ModelProviderFilter { provider, scopes } = filter;
+    let rows = match scopes {
+        Some(scopes) => PROVIDERS
+            .newest(db, organization, scopes, most, after, |select| {
+                select.when("r.provider =", provider.as_ref())
+            })?
+            .iter()
+            .filter_map(|id| get_one(db, organization, id).transpose())
+            .collect::<Result<Vec<_>, _>>()?,
+        None => Select::new(
+            "SELECT * FROM model_providers WHERE organization_id =",
             organization.as_str(),
-            before,
-            before_id,
-            provider,
-            limit(most)
-        ],
-        read,
-    )?;
-    let rows = rows
+        )
+        .when("provider =", provider.as_ref())
+        .newest("created_at", "id", most, after)
+        .all(db, read)?
         .into_iter()
         .map(|row| with_scopes(db, row))
-        .collect::<Result<Vec<_>, DbError>>()?;
+        .collect::<Result<_, _>>()?,
+    };
     Ok(page(rows, most, |row| Cursor {
         created_at: row.created_at,
         id: row.id.as_str().to_owned(),
@@ -262,7 +196,7 @@ fn of_organization(
         db,
         "SELECT p.* FROM model_provider_scopes s JOIN model_providers p ON p.id = s.model_provider_id
          WHERE s.organization_id = $1 AND s.team_id IS NULL AND s.project_id IS NULL
-           AND p.enabled = 1 AND p.provider <> 'azure_safety'",
+           AND p.enabled = 1 AND p.disabled_at IS NULL AND p.provider <> 'azure_safety'",
         [organization.as_str()],
         read,
     )
@@ -277,7 +211,7 @@ fn of_team(
         db,
         "SELECT p.* FROM model_provider_scopes s JOIN model_providers p ON p.id = s.model_provider_id
          WHERE s.organization_id = $1 AND s.team_id = $2
-           AND p.enabled = 1 AND p.provider <> 'azure_safety'",
+           AND p.enabled = 1 AND p.disabled_at IS NULL AND p.provider <> 'azure_safety'",
         [organization.as_str(), team],
         read,
     )
@@ -292,39 +226,14 @@ fn of_project(
         db,
         "SELECT p.* FROM model_provider_scopes s JOIN model_providers p ON p.id = s.model_provider_id
          WHERE s.organization_id = $1 AND s.team_id IS NULL AND s.project_id = $2
-           AND p.enabled = 1 AND p.provider <> 'azure_safety'",
+           AND p.enabled = 1 AND p.disabled_at IS NULL AND p.provider <> 'azure_safety'",
         [organization.as_str(), project],
         read,
     )
 }
 
-fn insert_scopes(
-    db: &Connection,
-    organization: &OrganizationId,
-    id: &ModelProviderId,
-    scopes: &[Scope],
-) -> Result<(), DbError> {
-    for (place, scope) in (0_i64..).zip(scopes) {
-        let (team, project) = scope_columns(organization, scope)?;
-        run(
-            db,
-            "INSERT INTO model_provider_scopes (organization_id, model_provider_id, place, team_id,
-                                                project_id)
-             VALUES ($1, $2, $3, $4, $5)",
-            params![organization.as_str(), id.as_str(), place, team, project],
-        )?;
-    }
-    Ok(())
-}
-
 fn with_scopes(db: &Connection, row: ModelProvider) -> Result<ModelProvider, DbError> {
-    let scopes = all(
-        db,
-        "SELECT organization_id, team_id, project_id FROM model_provider_scopes
-         WHERE model_provider_id = $1 ORDER BY place",
-        [row.id.as_str()],
-        read_scope,
-    )?;
+    let scopes = PROVIDERS.of(db, row.id.as_str())?;
     Ok(ModelProvider { scopes, ..row })
 }
 
@@ -350,19 +259,9 @@ fn read(row: &Row<'_>) -> Result<ModelProvider, DbError> {
         },
         fallback_priority_global: get(row, "fallback_priority_global")?,
         provider_config: get(row, "provider_config")?,
+        disabled_at: time_option(row, "disabled_at")?,
         revision: get(row, "revision")?,
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
     })
-}
-
-fn names(models: Option<&Vec<String>>) -> Result<Option<String>, DbError> {
-    models
-        .map(|models| to_json("custom_models", models))
-        .transpose()
-}
-
-fn mapping(map: Option<&BTreeMap<String, String>>) -> Result<Option<String>, DbError> {
-    map.map(|map| to_json("deployment_mapping", map))
-        .transpose()
 }

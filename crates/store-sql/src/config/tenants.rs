@@ -3,15 +3,30 @@
 use lw_core::{OrganizationId, ProjectId, TeamId};
 use lw_store::StoreError;
 use lw_store::config::{ScopeKind, Tenant};
-use lw_store::rows::{Organization, Project, ProjectKind, Scope, Team};
-use rusqlite::{Connection, Row, params};
+use lw_store::rows::{Organization, Project, ProjectKey, Scope, Team};
+use rusqlite::{Connection, Row};
 
-use super::columns::{get, id, id_option, micros, time, time_option, word};
-use crate::sqlite::{DbError, all, one, run};
+use super::columns::{
+    get, id, id_option, json, micros, must_exist, serde_word, text, time, time_option, to_json,
+    to_word,
+};
+use super::people;
+use super::statement::Fields;
+use crate::sqlite::{DbError, all, one};
 
 pub(super) fn is_empty(db: &Connection) -> Result<bool, DbError> {
     let first = one(db, "SELECT id FROM organizations LIMIT 1", [], |_| Ok(()))?;
     Ok(first.is_none())
+}
+
+pub(super) fn insert_first(db: &Connection, tenant: &Tenant) -> Result<(), DbError> {
+    if !is_empty(db)? {
+        return Err(StoreError::Conflict {
+            field: "organization",
+        }
+        .into());
+    }
+    insert_tenant(db, tenant)
 }
 
 pub(super) fn insert_tenant(db: &Connection, tenant: &Tenant) -> Result<(), DbError> {
@@ -22,7 +37,7 @@ pub(super) fn insert_tenant(db: &Connection, tenant: &Tenant) -> Result<(), DbEr
         hidden_team,
         governance_project,
     } = tenant;
-    insert_organization(db, organization)?;
+    organization_fields(organization)?.insert(db)?;
     for team in [default_team, hidden_team] {
         insert_team(db, team)?;
     }
@@ -32,49 +47,73 @@ pub(super) fn insert_tenant(db: &Connection, tenant: &Tenant) -> Result<(), DbEr
     Ok(())
 }
 
-fn insert_organization(db: &Connection, row: &Organization) -> Result<(), DbError> {
+pub(super) fn update_organization(db: &Connection, row: &Organization) -> Result<(), DbError> {
+    organization_fields(row)?.update(db, None)
+}
+
+fn organization_fields(row: &Organization) -> Result<Fields<'_>, DbError> {
     let Organization {
         id,
         name,
         slug,
+        settings,
         created_at,
         updated_at,
     } = row;
-    run(
-        db,
-        "INSERT INTO organizations (id, name, slug, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5)",
-        params![id.as_str(), name, slug, created_at.0, updated_at.0],
-    )?;
-    Ok(())
+    Ok(Fields::of("organizations")
+        .key("id", id.as_str())
+        .keep("created_at", created_at.0)
+        .set("name", name)
+        .set("slug", slug)
+        .set("settings", to_json("settings", settings)?)
+        .set("updated_at", updated_at.0))
 }
 
 pub(super) fn insert_team(db: &Connection, row: &Team) -> Result<(), DbError> {
+    if let Some(owner) = &row.personal_owner {
+        let member = people::is_member(db, &row.organization_id, owner)?;
+        must_exist(member, "person")?;
+    }
+    team_fields(row).insert(db)
+}
+
+pub(super) fn update_team(db: &Connection, row: &Team) -> Result<(), DbError> {
+    team_fields(row).update(db, None)
+}
+
+fn team_fields(row: &Team) -> Fields<'_> {
     let Team {
         id,
         organization_id,
         name,
         slug,
         hidden,
+        personal_owner,
+        archived_at,
         created_at,
+        updated_at,
     } = row;
-    run(
-        db,
-        "INSERT INTO teams (id, organization_id, name, slug, hidden, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6)",
-        params![
-            id.as_str(),
-            organization_id.as_str(),
-            name,
-            slug,
-            hidden,
-            created_at.0
-        ],
-    )?;
-    Ok(())
+    Fields::of("teams")
+        .key("organization_id", organization_id.as_str())
+        .key("id", id.as_str())
+        .keep("created_at", created_at.0)
+        .set("name", name)
+        .set("slug", slug)
+        .set("hidden", hidden)
+        .set("personal_owner", text(personal_owner.as_ref()))
+        .set("archived_at", micros(*archived_at))
+        .set("updated_at", updated_at.0)
 }
 
 pub(super) fn insert_project(db: &Connection, row: &Project) -> Result<(), DbError> {
+    project_fields(row)?.insert(db)
+}
+
+pub(super) fn update_project(db: &Connection, row: &Project) -> Result<(), DbError> {
+    project_fields(row)?.update(db, None)
+}
+
+fn project_fields(row: &Project) -> Result<Fields<'_>, DbError> {
     let Project {
         id,
         team_id,
@@ -82,25 +121,42 @@ pub(super) fn insert_project(db: &Connection, row: &Project) -> Result<(), DbErr
         name,
         slug,
         kind,
+        language,
+        framework,
+        pii_redaction_level,
+        key,
         archived_at,
         created_at,
+        updated_at,
     } = row;
-    run(
+    let (hash, sealed) = key
+        .as_ref()
+        .map(|ProjectKey { hash, sealed }| (hash, sealed))
+        .unzip();
+    Ok(Fields::of("projects")
+        .key("organization_id", organization_id.as_str())
+        .key("id", id.as_str())
+        .keep("created_at", created_at.0)
+        .set("team_id", team_id.as_str())
+        .set("name", name)
+        .set("slug", slug)
+        .set("kind", to_word(kind)?)
+        .set("language", language)
+        .set("framework", framework)
+        .set("pii_redaction_level", to_word(pii_redaction_level)?)
+        .set("key_hash", hash)
+        .set("key_sealed", sealed)
+        .set("archived_at", micros(*archived_at))
+        .set("updated_at", updated_at.0))
+}
+
+pub(super) fn organizations(db: &Connection) -> Result<Vec<Organization>, DbError> {
+    all(
         db,
-        "INSERT INTO projects (id, organization_id, team_id, name, slug, kind, archived_at, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        params![
-            id.as_str(),
-            organization_id.as_str(),
-            team_id.as_str(),
-            name,
-            slug,
-            kind_word(*kind),
-            micros(*archived_at),
-            created_at.0,
-        ],
-    )?;
-    Ok(())
+        "SELECT * FROM organizations ORDER BY created_at, id",
+        [],
+        read_organization,
+    )
 }
 
 pub(super) fn organization(
@@ -136,6 +192,19 @@ pub(super) fn teams(db: &Connection, organization: &OrganizationId) -> Result<Ve
     )
 }
 
+pub(super) fn team(
+    db: &Connection,
+    organization: &OrganizationId,
+    id: &TeamId,
+) -> Result<Option<Team>, DbError> {
+    one(
+        db,
+        "SELECT * FROM teams WHERE organization_id = $1 AND id = $2",
+        [organization.as_str(), id.as_str()],
+        read_team,
+    )
+}
+
 pub(super) fn projects(
     db: &Connection,
     organization: &OrganizationId,
@@ -144,6 +213,19 @@ pub(super) fn projects(
         db,
         "SELECT * FROM projects WHERE organization_id = $1 ORDER BY created_at, id",
         [organization.as_str()],
+        read_project,
+    )
+}
+
+pub(super) fn projects_of_team(
+    db: &Connection,
+    organization: &OrganizationId,
+    team: &TeamId,
+) -> Result<Vec<Project>, DbError> {
+    all(
+        db,
+        "SELECT * FROM projects WHERE organization_id = $1 AND team_id = $2 ORDER BY created_at, id",
+        [organization.as_str(), team.as_str()],
         read_project,
     )
 }
@@ -159,6 +241,33 @@ pub(super) fn project(
         [organization.as_str(), id.as_str()],
         read_project,
     )
+}
+
+pub(super) fn project_by_key_hash(
+    db: &Connection,
+    hash: &str,
+) -> Result<Option<(Organization, Project)>, DbError> {
+    let project = one(
+        db,
+        "SELECT p.* FROM projects p
+         JOIN teams t ON t.organization_id = p.organization_id AND t.id = p.team_id
+         WHERE p.key_hash = $1 AND p.archived_at IS NULL AND t.archived_at IS NULL",
+        [hash],
+        read_project,
+    )?;
+    let Some(project) = project else {
+        return Ok(None);
+    };
+    let organization = owner(db, &project.organization_id)?;
+    Ok(Some((organization, project)))
+}
+
+/// The organization that a stored row names.
+pub(super) fn owner(db: &Connection, id: &OrganizationId) -> Result<Organization, DbError> {
+    organization(db, id)?.ok_or_else(|| {
+        let why = String::from("a row belongs to an organization that is not there");
+        StoreError::Corrupt(why).into()
+    })
 }
 
 pub(super) fn governance_project(
@@ -194,6 +303,7 @@ pub(super) fn resolve_scope(
             db,
             "SELECT id FROM teams
              WHERE organization_id = $1 AND (id = $2 OR slug = $2) AND hidden = 0
+               AND archived_at IS NULL
              ORDER BY CASE WHEN id = $2 THEN 0 ELSE 1 END LIMIT 1",
             wanted,
             |row| id(row, "id").map(Scope::Team),
@@ -223,40 +333,12 @@ pub(super) fn team_of(
     )
 }
 
-/// A scope as its row keeps it: the team and the project; neither is the organization.
-///
-/// Foreign keys refuse a team or project of another organization; an organization is compared here.
-pub(super) fn scope_columns<'a>(
-    organization: &OrganizationId,
-    scope: &'a Scope,
-) -> Result<(Option<&'a str>, Option<&'a str>), DbError> {
-    match scope {
-        Scope::Organization(id) if id == organization => Ok((None, None)),
-        Scope::Organization(_) => {
-            let why = String::from("a scope names another organization than its row");
-            Err(StoreError::Corrupt(why).into())
-        }
-        Scope::Team(id) => Ok((Some(id.as_str()), None)),
-        Scope::Project(id) => Ok((None, Some(id.as_str()))),
-    }
-}
-
-/// Reads what [`scope_columns`] wrote.
-pub(super) fn read_scope(row: &Row<'_>) -> Result<Scope, DbError> {
-    Ok(
-        match (id_option(row, "project_id")?, id_option(row, "team_id")?) {
-            (Some(project), _) => Scope::Project(project),
-            (None, Some(team)) => Scope::Team(team),
-            (None, None) => Scope::Organization(id(row, "organization_id")?),
-        },
-    )
-}
-
 pub(super) fn read_organization(row: &Row<'_>) -> Result<Organization, DbError> {
     Ok(Organization {
         id: id(row, "id")?,
         name: get(row, "name")?,
         slug: get(row, "slug")?,
+        settings: json(row, "settings")?,
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
     })
@@ -269,37 +351,31 @@ fn read_team(row: &Row<'_>) -> Result<Team, DbError> {
         name: get(row, "name")?,
         slug: get(row, "slug")?,
         hidden: get(row, "hidden")?,
+        personal_owner: id_option(row, "personal_owner")?,
+        archived_at: time_option(row, "archived_at")?,
         created_at: time(row, "created_at")?,
+        updated_at: time(row, "updated_at")?,
     })
 }
 
 fn read_project(row: &Row<'_>) -> Result<Project, DbError> {
+    let hash: Option<String> = get(row, "key_hash")?;
+    let sealed: Option<String> = get(row, "key_sealed")?;
     Ok(Project {
         id: id(row, "id")?,
         team_id: id(row, "team_id")?,
         organization_id: id(row, "organization_id")?,
         name: get(row, "name")?,
         slug: get(row, "slug")?,
-        kind: word(row, "kind", parse_kind)?,
+        kind: serde_word(row, "kind")?,
+        language: get(row, "language")?,
+        framework: get(row, "framework")?,
+        pii_redaction_level: serde_word(row, "pii_redaction_level")?,
+        key: hash
+            .zip(sealed)
+            .map(|(hash, sealed)| ProjectKey { hash, sealed }),
         archived_at: time_option(row, "archived_at")?,
         created_at: time(row, "created_at")?,
+        updated_at: time(row, "updated_at")?,
     })
-}
-
-const fn kind_word(kind: ProjectKind) -> &'static str {
-    match kind {
-        ProjectKind::Application => "application",
-        ProjectKind::InternalGovernance => "internal_governance",
-        ProjectKind::Personal => "personal",
-    }
-}
-
-fn parse_kind(text: &str) -> Option<ProjectKind> {
-    [
-        ProjectKind::Application,
-        ProjectKind::InternalGovernance,
-        ProjectKind::Personal,
-    ]
-    .into_iter()
-    .find(|kind| kind_word(*kind) == text)
 }

@@ -3,7 +3,9 @@
 use lw_core::{
     ModelProviderId, NanoUsd, OrganizationId, ProjectId, RequestId, UnixMicros, Usage, VirtualKeyId,
 };
-use lw_store::ledger::{Certainty, Detail, Entry, EntryKind, KeySpend, Ledger, Progress};
+use lw_store::ledger::{
+    Certainty, Detail, Entry, EntryKind, KeySpend, Ledger, Progress, SpendQuery, Spenders,
+};
 
 /// 2026-11-23T14:00:00Z.
 pub(super) const NOON: i64 = 1_795_442_400_000_000;
@@ -109,6 +111,10 @@ const ALL: &[Case] = &[
     (
         "spend counts where the request was admitted",
         spend_counts_where_admitted,
+    ),
+    (
+        "spend is summed over keys, projects and providers",
+        spend_is_summed_over_keys_projects_and_providers,
     ),
     (
         "progress is kept and forgotten",
@@ -342,6 +348,65 @@ fn spend_counts_where_admitted(ledger: &dyn Ledger) {
         requests: 2,
     };
     assert_eq!(spend, expected);
+}
+
+fn spend_is_summed_over_keys_projects_and_providers(ledger: &dyn Ledger) {
+    let paid = |n, amount, key_name: &str, project: &str, provider: Option<&str>| {
+        let mut entry = row(n, EntryKind::Settle, amount);
+        entry.virtual_key_id = key(key_name);
+        entry.project_id = ProjectId::parse(project).expect("an id");
+        entry.model_provider_id =
+            provider.map(|id| ModelProviderId::parse(id).expect("a provider id"));
+        entry
+    };
+    let mut foreign = paid(6, 100_000, "f", "proj_a", Some("mp_a"));
+    foreign.organization_id = OrganizationId::parse("org_b").expect("an id");
+    let batch = [
+        paid(1, 1, "a", "proj_a", Some("mp_a")),
+        paid(2, 20, "a", "proj_b", Some("mp_b")),
+        paid(3, 300, "b", "proj_a", Some("mp_b")),
+        paid(4, 4_000, "b", "proj_b", None),
+        row(5, EntryKind::Hold, 50_000),
+        foreign,
+    ];
+    ledger.append(&batch, &[]).expect("appends");
+    let sum = |keys: &[&str], projects: &[&str], provider: Option<&str>| {
+        let query = SpendQuery {
+            organization_id: OrganizationId::parse("org_a").expect("an id"),
+            spenders: Spenders::Any {
+                keys: keys.iter().map(|name| key(name)).collect(),
+                projects: projects
+                    .iter()
+                    .map(|id| ProjectId::parse(id).expect("an id"))
+                    .collect(),
+            },
+            model_provider_id: provider.map(|id| ModelProviderId::parse(id).expect("an id")),
+            from: at(1),
+            to: at(100),
+        };
+        ledger.spent(&query).expect("reads").0
+    };
+    assert_eq!(sum(&[], &[], None), 0);
+    assert_eq!(sum(&["a"], &[], None), 21);
+    assert_eq!(sum(&["a", "a", "b"], &[], None), 4_321);
+    assert_eq!(sum(&[], &["proj_a"], None), 301);
+    assert_eq!(sum(&["a"], &["proj_a", "proj_a"], None), 321);
+    assert_eq!(sum(&["a", "b"], &[], Some("mp_b")), 320);
+    assert_eq!(sum(&["a", "b"], &[], Some("mp_nobody")), 0);
+    assert_eq!(sum(&["f"], &[], None), 0, "of another organization");
+    let everybody = |from, to| {
+        let query = SpendQuery {
+            organization_id: OrganizationId::parse("org_a").expect("an id"),
+            spenders: Spenders::Organization,
+            model_provider_id: None,
+            from,
+            to,
+        };
+        ledger.spent(&query).expect("reads").0
+    };
+    assert_eq!(everybody(at(0), at(100)), 4_321);
+    assert_eq!(everybody(at(2), at(4)), 320, "a boundary opens a period");
+    assert_eq!(everybody(UnixMicros(0), UnixMicros(i64::MAX)), 4_321);
 }
 
 fn progress_is_kept_and_forgotten(ledger: &dyn Ledger) {

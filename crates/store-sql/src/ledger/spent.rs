@@ -1,97 +1,210 @@
-//! Sums of what accounts spent, by minute and by hour.
+//! Sums of what accounts spent at a provider, by minute, hour and day.
 //!
 //! Written in the transaction that writes the rows, from the rows that were new. A range is answered
-//! from whole hours, then whole minutes, then the rows of the two minutes at its ends: it is exact to
-//! the millisecond. The time of a request is the one that its id begins with.
+//! from whole days, hours and minutes, then the rows of the two minutes at its ends: it is exact to the
+//! millisecond. The time of a request is the one that its id begins with.
 //!
 //! Must never be written from anything but new rows. Start at [`Spent::add`] and [`spent_between`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use lw_core::{NanoUsd, RequestId, UnixMicros, VirtualKeyId};
-use rusqlite::{Connection, params};
+use lw_store::ledger::{SpendQuery, Spenders};
+use rusqlite::{Connection, OptionalExtension as _, Params, params};
 
-use super::{ADD_SPENT, SPENT, SPENT_BY_ROWS, unsigned};
+use super::unsigned;
 use crate::sqlite::DbError;
 
-/// Lengths of the sums, in milliseconds; each divides the next.
+/// Lengths of the sums, in milliseconds, shortest first; each divides the next.
+const SPANS: [i64; 3] = [60_000, 3_600_000, 86_400_000];
 const MINUTE: i64 = 60_000;
-const HOUR: i64 = 60 * MINUTE;
 
 /// Milliseconds that fit into a request id.
 const MILLIS_END: i64 = 1 << 48;
 
-/// What one batch adds: (account, minute) to (amount, requests).
+/// Stands for rows without a provider.
+const NO_PROVIDER: i64 = 0;
+
+const ADD: &str = "INSERT INTO spent (span, start, account_id, provider_id, amount, requests) \
+    VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (span, start, account_id, provider_id) DO UPDATE SET \
+    amount = spent.amount + excluded.amount, requests = spent.requests + excluded.requests";
+
+/// $4: the accounts as a JSON list; $5: the only provider, or null for all.
+const SUM: &str = "SELECT coalesce(sum(amount), 0), coalesce(sum(requests), 0) FROM spent \
+    WHERE span = $1 AND start >= $2 AND start < $3 \
+     AND account_id IN (SELECT value FROM json_each($4)) AND ($5 IS NULL OR provider_id = $5)";
+
+/// A request counts once, at its first attempt with an outcome.
+const SUM_OF_ROWS: &str = "SELECT coalesce(sum(amount), 0), \
+     count(DISTINCT CASE WHEN step = 1 THEN request_id END) FROM entry \
+    WHERE request_id >= $1 AND request_id < $2 AND step > 0 \
+     AND account_id IN (SELECT value FROM json_each($3)) AND ($4 IS NULL OR provider_id = $4)";
+
+const OF_KEY: &str = "SELECT id FROM account WHERE virtual_key_id = $1";
+
+const OF_KEYS: &str = "SELECT a.id FROM json_each($1) k CROSS JOIN account a \
+    WHERE a.virtual_key_id = k.value AND a.organization_id = $2";
+
+const OF_PROJECTS: &str = "SELECT a.id FROM json_each($1) p CROSS JOIN account a \
+    WHERE a.project_id = p.value AND a.organization_id = $2";
+
+const OF_ORGANIZATION: &str = "SELECT id FROM account WHERE organization_id = $1";
+
+/// Who paid whom: the numbers of an account and of a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Payer {
+    account: i64,
+    provider: i64,
+}
+
+impl Payer {
+    /// An account, and the provider if one is known.
+    pub(super) fn new(account: i64, provider: Option<i64>) -> Self {
+        Self {
+            account,
+            provider: provider.unwrap_or(NO_PROVIDER),
+        }
+    }
+}
+
+/// What one batch adds: (payer, minute) to (amount, requests).
 #[derive(Debug, Default)]
-pub(super) struct Spent(HashMap<(i64, i64), (i64, i64)>);
+pub(super) struct Spent(HashMap<(Payer, i64), (i64, i64)>);
 
 impl Spent {
     /// Adds an amount; `counts` when the request was not counted before.
-    pub(super) fn add(&mut self, account: i64, request: RequestId, amount: NanoUsd, counts: bool) {
+    pub(super) fn add(&mut self, payer: Payer, request: RequestId, amount: NanoUsd, counts: bool) {
         let millis = i64::try_from(request.millis()).unwrap_or(0);
-        let sum = self
-            .0
-            .entry((account, millis - millis % MINUTE))
-            .or_default();
+        let sum = self.0.entry((payer, millis - millis % MINUTE)).or_default();
         sum.0 = sum.0.saturating_add(amount.0);
         sum.1 += i64::from(counts);
     }
 
     /// Adds the sums to those in the database.
     pub(super) fn store(&self, db: &Connection) -> Result<(), DbError> {
-        let mut hours: HashMap<(i64, i64), (i64, i64)> = HashMap::new();
-        for ((account, minute), (amount, requests)) in &self.0 {
-            let sum = hours.entry((*account, minute - minute % HOUR)).or_default();
-            sum.0 = sum.0.saturating_add(*amount);
-            sum.1 += requests;
-        }
-        let mut statement = db.prepare_cached(ADD_SPENT)?;
-        for (span, sums) in [(MINUTE, &self.0), (HOUR, &hours)] {
-            for ((account, start), (amount, requests)) in sums {
-                statement.execute(params![span, start, account, amount, requests])?;
+        let mut statement = db.prepare_cached(ADD)?;
+        for span in SPANS {
+            let mut sums: HashMap<(Payer, i64), (i64, i64)> = HashMap::new();
+            for ((payer, minute), (amount, requests)) in &self.0 {
+                let sum = sums.entry((*payer, minute - minute % span)).or_default();
+                sum.0 = sum.0.saturating_add(*amount);
+                sum.1 += requests;
+            }
+            for ((Payer { account, provider }, start), (amount, requests)) in sums {
+                statement.execute(params![span, start, account, provider, amount, requests])?;
             }
         }
         Ok(())
     }
 }
 
-/// What a key spent on requests that arrived in `[from, to)`, and on how many.
+/// The accounts that a sum is made over, as the JSON list that the statements take.
+#[derive(Debug)]
+pub(super) struct Accounts(Option<String>);
+
+impl Accounts {
+    /// Those of one key, whatever its organization.
+    pub(super) fn of_key(db: &Connection, key: &VirtualKeyId) -> Result<Self, DbError> {
+        let ids = numbers(db, OF_KEY, [key.as_str()])?;
+        Ok(Self::list(&ids.into_iter().collect()))
+    }
+
+    /// Those of `spenders`; each counts once.
+    fn of(db: &Connection, organization: &str, spenders: &Spenders) -> Result<Self, DbError> {
+        let ids = match spenders {
+            Spenders::Organization => numbers(db, OF_ORGANIZATION, [organization])?,
+            Spenders::Any { keys, projects } => {
+                let keys = texts(keys.iter().map(|id| id.as_str()));
+                let projects = texts(projects.iter().map(|id| id.as_str()));
+                let mut ids = numbers(db, OF_KEYS, [keys.as_str(), organization])?;
+                ids.extend(numbers(db, OF_PROJECTS, [projects.as_str(), organization])?);
+                ids
+            }
+        };
+        Ok(Self::list(&ids.into_iter().collect()))
+    }
+
+    fn list(ids: &BTreeSet<i64>) -> Self {
+        let texts: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        Self((!texts.is_empty()).then(|| format!("[{}]", texts.join(","))))
+    }
+}
+
+fn numbers(db: &Connection, sql: &str, params: impl Params) -> Result<Vec<i64>, DbError> {
+    let mut statement = db.prepare_cached(sql)?;
+    let rows = statement.query_map(params, |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn texts<'a>(ids: impl Iterator<Item = &'a str>) -> String {
+    serde_json::Value::from_iter(ids).to_string()
+}
+
+/// The answer to `query`.
+pub(super) fn asked(db: &Connection, query: &SpendQuery) -> Result<NanoUsd, DbError> {
+    let SpendQuery {
+        organization_id,
+        spenders,
+        model_provider_id,
+        from,
+        to,
+    } = query;
+    let provider = match model_provider_id {
+        None => None,
+        Some(id) => {
+            let mut statement = db.prepare_cached("SELECT id FROM name WHERE text = $1")?;
+            let known: Option<i64> = statement
+                .query_row([id.as_str()], |row| row.get(0))
+                .optional()?;
+            match known {
+                Some(number) => Some(number),
+                None => return Ok(NanoUsd::ZERO),
+            }
+        }
+    };
+    let accounts = Accounts::of(db, organization_id.as_str(), spenders)?;
+    Ok(spent_between(db, &accounts, provider, *from, *to)?.0)
+}
+
+/// What accounts spent, at one provider or at all, on requests that arrived in `[from, to)`, and on how
+/// many.
 pub(super) fn spent_between(
     db: &Connection,
-    key: &VirtualKeyId,
+    accounts: &Accounts,
+    provider: Option<i64>,
     from: UnixMicros,
     to: UnixMicros,
 ) -> Result<(NanoUsd, u64), DbError> {
+    let Accounts(Some(accounts)) = accounts else {
+        return Ok((NanoUsd::ZERO, 0));
+    };
     let millis = |at: UnixMicros| at.plus_micros(999).millis().clamp(0, MILLIS_END);
-    let (from, to) = (millis(from), millis(to));
+    let (mut from, mut to) = (millis(from), millis(to));
     let (mut amount, mut requests) = (0_i64, 0_i64);
-    let mut add = |found: (i64, i64)| {
+    let mut add = |sql: &str, params: &[&dyn rusqlite::ToSql]| -> Result<(), DbError> {
+        let mut statement = db.prepare_cached(sql)?;
+        let found: (i64, i64) =
+            statement.query_row(params, |row| Ok((row.get(0)?, row.get(1)?)))?;
         amount = amount.saturating_add(found.0);
         requests = requests.saturating_add(found.1);
+        Ok(())
     };
-    let by_rows = |start: i64, end: i64| -> Result<(i64, i64), DbError> {
-        if start >= end {
-            return Ok((0, 0));
+    // From the rows inwards: what is left at both ends of the next longer spans.
+    let mut shorter = None;
+    for longer in SPANS.into_iter().map(Some).chain([None]) {
+        let (first, last) = longer.map_or((to, to), |longer| whole(longer, from, to));
+        for (start, end) in [(from, first), (last, to)] {
+            match shorter {
+                _ if start >= end => {}
+                None => add(
+                    SUM_OF_ROWS,
+                    params![first_id(start), first_id(end), accounts, provider],
+                )?,
+                Some(span) => add(SUM, params![span, start, end, accounts, provider])?,
+            }
         }
-        let mut statement = db.prepare_cached(SPENT_BY_ROWS)?;
-        let wanted = params![first_id(start), first_id(end), key.as_str()];
-        Ok(statement.query_row(wanted, |row| Ok((row.get(0)?, row.get(1)?)))?)
-    };
-    let by_sums = |span: i64, start: i64, end: i64| -> Result<(i64, i64), DbError> {
-        if start >= end {
-            return Ok((0, 0));
-        }
-        let mut statement = db.prepare_cached(SPENT)?;
-        let wanted = params![span, start, end, key.as_str()];
-        Ok(statement.query_row(wanted, |row| Ok((row.get(0)?, row.get(1)?)))?)
-    };
-    let (first, last) = whole(MINUTE, from, to);
-    add(by_rows(from, first)?);
-    add(by_rows(last, to)?);
-    let (first_hour, last_hour) = whole(HOUR, first, last);
-    add(by_sums(MINUTE, first, first_hour)?);
-    add(by_sums(MINUTE, last_hour, last)?);
-    add(by_sums(HOUR, first_hour, last_hour)?);
+        (from, to, shorter) = (first, last, longer);
+    }
     Ok((NanoUsd(amount), unsigned(requests)))
 }
 

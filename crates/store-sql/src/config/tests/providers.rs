@@ -2,18 +2,27 @@
 
 use super::*;
 
+fn names(rows: &[ModelProvider]) -> Vec<&str> {
+    rows.iter().map(|row| row.name.as_str()).collect()
+}
+
+fn update(row: &ModelProvider, expected: i64) -> Write<'_> {
+    Write::UpdateModelProvider { row, expected }
+}
+
 pub(super) fn a_provider_keeps_every_field(store: &dyn Engine) {
     two_tenants(store);
     let scopes = [
-        Scope::Project(proj("a-default")),
+        project_scope("a-default"),
         whole("a"),
-        Scope::Team(team("a-default")),
+        team_scope("a-default"),
     ];
     let mut row = provider("a", "full", &scopes);
-    row.routing_handle = Some(String::from("main"));
-    row.sealed_extra_headers = Some(String::from("lw1.headers"));
-    row.custom_models = Some(vec![String::from("m1"), String::from("m2")]);
-    row.custom_embeddings_models = Some(vec![String::from("e1")]);
+    row.routing_handle = text("main");
+    row.enabled = false;
+    row.sealed_extra_headers = text("lw1.headers");
+    row.custom_models = Some(vec![String::from("m1").into(), String::from("m2").into()]);
+    row.custom_embeddings_models = Some(vec![String::from("e1").into()]);
     row.deployment_mapping = Some(BTreeMap::from([(String::from("m1"), String::from("d1"))]));
     row.rate_limit = RateLimit {
         rpm: Some(1),
@@ -21,180 +30,139 @@ pub(super) fn a_provider_keeps_every_field(store: &dyn Engine) {
         rpd: Some(3),
     };
     row.fallback_priority_global = Some(-4);
-    row.provider_config = Some(String::from(r#"{"region":"eu"}"#));
-    store
-        .create_model_provider(&row, &quiet("a"))
-        .expect("creates");
-    assert_eq!(
-        store.model_provider(&org("a"), &row.id).expect("reads"),
-        Some(row.clone())
-    );
+    row.provider_config = text(r#"{"region":"eu"}"#);
+    row.disabled_at = Some(at(30));
+    done(store, "a", &[Write::InsertModelProvider(&row)]);
+    let found = || store.model_provider(&org("a"), &row.id).expect("reads");
+    assert_eq!(found(), Some(row.clone()));
 
-    let plain = provider("a", "plain", &[whole("a")]);
     let changed = ModelProvider {
         id: row.id.clone(),
+        created_at: at(77),
         updated_at: at(20),
-        ..plain
+        ..provider("a", "plain", &[whole("a")])
     };
-    let written = store
-        .update_model_provider(&changed, 1, &quiet("a"))
-        .expect("writes");
-    assert!(written.is_some());
-    let found = store.model_provider(&org("a"), &row.id).expect("reads");
-    assert_eq!(
-        found,
-        Some(ModelProvider {
-            revision: 2,
-            ..changed
-        })
-    );
+    done(store, "a", &[update(&changed, 1)]);
+    let expected = ModelProvider {
+        revision: 2,
+        created_at: row.created_at,
+        ..changed
+    };
+    assert_eq!(found(), Some(expected));
 }
 
 pub(super) fn a_provider_written_twice_from_one_read_is_stale(store: &dyn Engine) {
     two_tenants(store);
-    let row = provider("a", "p", &[whole("a")]);
-    store
-        .create_model_provider(&row, &quiet("a"))
-        .expect("creates");
-    store
-        .update_model_provider(&row, 1, &loud("a", ChangeKind::ModelProviderUpdated))
-        .expect("ok");
+    let row = ModelProvider {
+        revision: 9,
+        ..provider("a", "p", &[whole("a")])
+    };
+    done(store, "a", &[Write::InsertModelProvider(&row)]);
+    let change = || loud("a", ChangeKind::ModelProviderUpdated);
+    store.commit(&[update(&row, 1)], &change()).expect("writes");
     let before = store.latest_change().expect("reads");
-    let change = loud("a", ChangeKind::ModelProviderUpdated);
-    let stale = store.update_model_provider(&row, 1, &change);
-    assert!(matches!(stale, Err(StoreError::Stale)), "{stale:?}");
-    assert_eq!(
-        store.latest_change().expect("reads"),
-        before,
-        "nothing was announced"
-    );
-    assert!(
-        store
-            .update_model_provider(&row, 2, &change)
-            .expect("writes")
-            .is_some()
-    );
+    stale(store.commit(&[update(&row, 1)], &change()));
+    let after = store.latest_change().expect("reads");
+    assert_eq!(after, before, "nothing was announced");
+    store.commit(&[update(&row, 2)], &change()).expect("writes");
+    let nobody = provider("a", "nobody", &[whole("a")]);
+    missing(store.commit(&[update(&nobody, 1)], &change()));
 }
 
 pub(super) fn a_handle_is_unique_in_its_organization_only(store: &dyn Engine) {
     two_tenants(store);
     let handled = |organization: &str, name: &str| ModelProvider {
-        routing_handle: Some(String::from("main")),
+        routing_handle: text("main"),
         ..provider(organization, name, &[whole(organization)])
     };
-    store
-        .create_model_provider(&handled("a", "1"), &quiet("a"))
-        .expect("creates");
-    conflicts(
-        store.create_model_provider(&handled("a", "2"), &quiet("a")),
-        "routing_handle",
+    let field = "routing_handle";
+    done(
+        store,
+        "a",
+        &[Write::InsertModelProvider(&handled("a", "1"))],
     );
-    store
-        .create_model_provider(&handled("b", "3"), &quiet("b"))
-        .expect("creates");
+    let second = handled("a", "2");
+    conflicts(
+        tried(store, "a", Write::InsertModelProvider(&second)),
+        field,
+    );
+    done(
+        store,
+        "b",
+        &[Write::InsertModelProvider(&handled("b", "3"))],
+    );
     for name in ["4", "5"] {
         let row = provider("a", name, &[whole("a")]);
-        store
-            .create_model_provider(&row, &quiet("a"))
-            .expect("no handle is no conflict");
+        // No handle is no conflict.
+        done(store, "a", &[Write::InsertModelProvider(&row)]);
     }
-    conflicts(
-        store.update_model_provider(&handled("a", "5"), 1, &quiet("a")),
-        "routing_handle",
-    );
-    conflicts(
-        store.create_model_provider(&provider("a", "1", &[]), &quiet("a")),
-        "id",
-    );
+    conflicts(tried(store, "a", update(&handled("a", "5"), 1)), field);
+    let twin = provider("a", "1", &[]);
+    conflicts(tried(store, "a", Write::InsertModelProvider(&twin)), "id");
 }
 
 pub(super) fn a_deleted_provider_is_gone_with_its_scopes(store: &dyn Engine) {
     two_tenants(store);
+    let (a, b) = (org("a"), org("b"));
     let row = provider("a", "p", &[whole("a")]);
-    store
-        .create_model_provider(&row, &quiet("a"))
-        .expect("creates");
-    let change = loud("a", ChangeKind::ModelProviderUpdated);
-    let foreign = store
-        .delete_model_provider(&org("b"), &row.id, &quiet("b"))
-        .expect("answers");
-    assert_eq!(foreign, None);
+    done(store, "a", &[Write::InsertModelProvider(&row)]);
+    let delete = |organization, expected| Write::DeleteModelProvider {
+        organization,
+        id: &row.id,
+        expected,
+    };
+    missing(tried(store, "b", delete(&b, None)));
+    missing(tried(store, "b", delete(&b, Some(1))));
+    stale(tried(store, "a", delete(&a, Some(2))));
+    done(store, "a", &[delete(&a, Some(1))]);
+    assert_eq!(store.model_provider(&a, &row.id).expect("reads"), None);
     assert!(
         store
-            .delete_model_provider(&org("a"), &row.id, &change)
-            .expect("writes")
-            .is_some()
-    );
-    assert_eq!(
-        store.model_provider(&org("a"), &row.id).expect("reads"),
-        None
-    );
-    assert!(
-        store
-            .reachable_providers(&org("a"), &[whole("a")])
+            .reachable_providers(&a, &[])
             .expect("reads")
             .is_empty()
     );
-    let again = loud("a", ChangeKind::ModelProviderUpdated);
-    assert_eq!(
-        store
-            .delete_model_provider(&org("a"), &row.id, &again)
-            .expect("answers"),
-        None
+    missing(tried(store, "a", delete(&a, None)));
+    // Its id is free again, and so are its scopes.
+    done(
+        store,
+        "a",
+        &[Write::InsertModelProvider(&row), delete(&a, None)],
     );
-    store
-        .create_model_provider(&row, &quiet("a"))
-        .expect("its id is free again");
 }
 
 pub(super) fn providers_of_another_organization_are_unknown(store: &dyn Engine) {
     two_tenants(store);
     let row = provider("a", "p", &[whole("a")]);
-    store
-        .create_model_provider(&row, &quiet("a"))
-        .expect("creates");
-    assert_eq!(
-        store.model_provider(&org("b"), &row.id).expect("reads"),
-        None
-    );
+    done(store, "a", &[Write::InsertModelProvider(&row)]);
+    let read = |organization| {
+        store
+            .model_provider(&org(organization), &row.id)
+            .expect("reads")
+    };
+    assert_eq!(read("b"), None);
     let stolen = ModelProvider {
         organization_id: org("b"),
         scopes: vec![],
         ..row.clone()
     };
-    assert_eq!(
-        store
-            .update_model_provider(&stolen, 1, &quiet("b"))
-            .expect("answers"),
-        None
-    );
+    missing(tried(store, "b", update(&stolen, 1)));
     let page = store.model_providers(&org("b"), &ModelProviderFilter::default(), 9, None);
     assert!(page.expect("reads").rows.is_empty());
     for scope in [
         whole("b"),
-        Scope::Team(team("b-default")),
-        Scope::Project(proj("b-default")),
+        team_scope("b-default"),
+        project_scope("b-default"),
     ] {
         let crossing = provider("a", "crossing", &[scope]);
-        let refused = store.create_model_provider(&crossing, &quiet("a"));
-        assert!(
-            matches!(refused, Err(StoreError::Corrupt(_))),
-            "{refused:?}"
-        );
+        corrupt(tried(store, "a", Write::InsertModelProvider(&crossing)));
         let moved = ModelProvider {
             id: row.id.clone(),
             ..crossing
         };
-        let refused = store.update_model_provider(&moved, 1, &quiet("a"));
-        assert!(
-            matches!(refused, Err(StoreError::Corrupt(_))),
-            "{refused:?}"
-        );
+        corrupt(tried(store, "a", update(&moved, 1)));
     }
-    assert_eq!(
-        store.model_provider(&org("a"), &row.id).expect("reads"),
-        Some(row)
-    );
+    assert_eq!(read("a"), Some(row));
 }
 
 pub(super) fn a_walk_over_providers_is_stable_under_writes(store: &dyn Engine) {
@@ -206,60 +174,82 @@ pub(super) fn a_walk_over_providers_is_stable_under_writes(store: &dyn Engine) {
         if number == 5 {
             row.provider = String::from("anthropic");
         }
-        store
-            .create_model_provider(&row, &quiet("a"))
-            .expect("creates");
+        if number < 2 {
+            row.scopes = vec![team_scope("a-default"), project_scope("a-default")];
+        }
+        done(store, "a", &[Write::InsertModelProvider(&row)]);
     }
-    let list = |kind: Option<&str>, limit, after: Option<&Cursor>| {
-        let filter = ModelProviderFilter {
-            provider: kind.map(str::to_owned),
-        };
-        store
-            .model_providers(&org("a"), &filter, limit, after)
-            .expect("reads")
+    let list = |filter: &ModelProviderFilter, limit, after: Option<&Cursor>| {
+        let page = store.model_providers(&org("a"), filter, limit, after);
+        page.expect("reads")
     };
-    let first = list(None, 2, None);
+    let every = ModelProviderFilter::default();
+    let first = list(&every, 2, None);
     assert_eq!(names(&first.rows), ["p5", "p4"]);
     // The row that the cursor names goes, and a newer one comes.
-    store
-        .delete_model_provider(&org("a"), &mp("p4"), &quiet("a"))
-        .expect("deletes");
     let newer = ModelProvider {
         created_at: at(99),
         ..provider("a", "new", &[whole("a")])
     };
-    store
-        .create_model_provider(&newer, &quiet("a"))
-        .expect("creates");
-    let second = list(None, 3, first.next.as_ref());
+    let gone = Write::DeleteModelProvider {
+        organization: &org("a"),
+        id: &mp("p4"),
+        expected: None,
+    };
+    done(store, "a", &[gone, Write::InsertModelProvider(&newer)]);
+    let second = list(&every, 3, first.next.as_ref());
     assert_eq!(names(&second.rows), ["p3", "p2", "p1"]);
-    let third = list(None, 2, second.next.as_ref());
+    let third = list(&every, 2, second.next.as_ref());
     assert_eq!(names(&third.rows), ["p0"]);
     assert_eq!(third.next, None);
-    assert_eq!(names(&list(Some("anthropic"), 9, None).rows), ["p5"]);
+    let full = list(&every, 5, None);
+    assert_eq!(full.next.expect("a cursor").id, "mp_p1");
+
+    let of_kind = |kind: &str, scopes: Option<&[Scope]>| ModelProviderFilter {
+        provider: text(kind),
+        scopes: scopes.map(<[Scope]>::to_vec),
+    };
     assert_eq!(
-        list(Some("nobody"), 9, None),
-        Page {
-            rows: vec![],
-            next: None
-        }
+        names(&list(&of_kind("anthropic", None), 9, None).rows),
+        ["p5"]
     );
-    assert_eq!(
-        list(None, 5, None).next.map(|cursor| cursor.id),
-        Some(String::from("mp_p1"))
-    );
+    assert_eq!(list(&of_kind("nobody", None), 9, None).rows, []);
+    let scoped = |scopes: &[Scope]| ModelProviderFilter {
+        provider: None,
+        scopes: Some(scopes.to_vec()),
+    };
+    let everywhere = [
+        project_scope("a-default"),
+        team_scope("a-default"),
+        whole("a"),
+    ];
+    let page = list(&scoped(&everywhere), 3, None);
+    assert_eq!(names(&page.rows), ["new", "p5", "p3"]);
+    let page = list(&scoped(&everywhere), 9, page.next.as_ref());
+    assert_eq!(names(&page.rows), ["p2", "p1", "p0"], "each once");
+    assert_eq!(page.rows[2].scopes.len(), 2, "scopes are complete");
+    let page = list(&scoped(&everywhere[..1]), 9, None);
+    assert_eq!(names(&page.rows), ["p1", "p0"]);
+    assert_eq!(list(&scoped(&[]), 9, None).rows, []);
+    assert_eq!(list(&scoped(&[whole("b")]), 9, None).rows, []);
+    let both = of_kind("anthropic", Some(&everywhere));
+    assert_eq!(names(&list(&both, 9, None).rows), ["p5"]);
 }
 
 pub(super) fn reachable_providers_come_in_dispatch_order(store: &dyn Engine) {
     two_tenants(store);
-    store
-        .create_team(&team_row("a", "shop", false), &quiet("a"))
-        .expect("creates");
-    let row = project_row("a", "shop", "cart", ProjectKind::Application);
-    store.create_project(&row, &quiet("a")).expect("creates");
-    let (shop, cart) = (Scope::Team(team("a-shop")), Scope::Project(proj("a-cart")));
-    let default = Scope::Project(proj("a-default"));
-    let rows: [(&str, &[Scope], Option<i64>, i64); 8] = [
+    let cart = project_row("a", "shop", "cart", ProjectKind::Application);
+    done(
+        store,
+        "a",
+        &[
+            Write::InsertTeam(&team_row("a", "shop", false)),
+            Write::InsertProject(&cart),
+        ],
+    );
+    let (shop, cart) = (team_scope("a-shop"), project_scope("a-cart"));
+    let default = project_scope("a-default");
+    let rows: [(&str, &[Scope], Option<i64>, i64); 9] = [
         ("unset-old", &[whole("a")], None, 1),
         ("unset-b", &[whole("a")], None, 2),
         ("unset-a", &[whole("a")], None, 2),
@@ -273,30 +263,22 @@ pub(super) fn reachable_providers_come_in_dispatch_order(store: &dyn Engine) {
         ("second-older", std::slice::from_ref(&shop), Some(2), 8),
         ("default", &[default], Some(0), 1),
         ("off", &[whole("a")], Some(0), 1),
+        ("withdrawn", &[whole("a")], Some(0), 1),
     ];
     for (name, scopes, priority, created) in rows {
         let mut row = provider("a", name, scopes);
         (row.fallback_priority_global, row.created_at) = (priority, at(created));
         row.enabled = name != "off";
-        store
-            .create_model_provider(&row, &quiet("a"))
-            .expect("creates");
+        row.disabled_at = (name == "withdrawn").then_some(at(5));
+        done(store, "a", &[Write::InsertModelProvider(&row)]);
     }
     let safety = ModelProvider {
         provider: String::from("azure_safety"),
         ..provider("a", "safety", &[whole("a")])
     };
-    store
-        .create_model_provider(&safety, &quiet("a"))
-        .expect("creates");
-    let foreign = provider(
-        "b",
-        "foreign",
-        &[whole("b"), Scope::Team(team("b-default"))],
-    );
-    store
-        .create_model_provider(&foreign, &quiet("b"))
-        .expect("creates");
+    done(store, "a", &[Write::InsertModelProvider(&safety)]);
+    let foreign = provider("b", "foreign", &[whole("b"), team_scope("b-default")]);
+    done(store, "b", &[Write::InsertModelProvider(&foreign)]);
 
     let reach = |scopes: &[Scope]| {
         let rows = store.reachable_providers(&org("a"), scopes).expect("reads");
@@ -304,15 +286,11 @@ pub(super) fn reachable_providers_come_in_dispatch_order(store: &dyn Engine) {
     };
     let organization = ["second", "unset-old", "unset-a", "unset-b"];
     assert_eq!(reach(&[whole("a")]), organization);
-    assert_eq!(
-        reach(&[]),
-        organization,
-        "its own organization is always reached"
-    );
+    assert_eq!(reach(&[]), organization, "its own is always reached");
     for elsewhere in [
         whole("b"),
-        Scope::Team(team("b-default")),
-        Scope::Project(proj("b-default")),
+        team_scope("b-default"),
+        project_scope("b-default"),
     ] {
         assert_eq!(reach(&[elsewhere]), organization, "another one never is");
     }
@@ -320,22 +298,18 @@ pub(super) fn reachable_providers_come_in_dispatch_order(store: &dyn Engine) {
         reach(std::slice::from_ref(&shop)),
         ["second-older", "second", "unset-old", "unset-a", "unset-b"]
     );
-    assert_eq!(
-        reach(&[cart.clone(), shop]),
-        [
-            "first",
-            "second-older",
-            "second",
-            "unset-old",
-            "unset-a",
-            "unset-b"
-        ]
-    );
+    let near = [
+        "first",
+        "second-older",
+        "second",
+        "unset-old",
+        "unset-a",
+        "unset-b",
+    ];
+    assert_eq!(reach(&[cart.clone(), shop]), near);
     let rows = store
         .reachable_providers(&org("a"), &[cart])
         .expect("reads");
-    assert_eq!(rows.len(), 6);
+    assert_eq!(names(&rows), near);
     assert_eq!(rows[2].scopes.len(), 3, "scopes are complete");
 }
-
-// Virtual keys.
