@@ -15,8 +15,7 @@ mod views;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,9 +29,9 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use self::caller::{Board, Called, Chance, Event, Moment, caller};
+use self::caller::{Board, Called, Event, Moment, caller};
 use self::views::{Entry, Facts, Rows, rows};
-use super::support::{Gateway, Key};
+use super::support::{Chance, Gateway, Key, setting};
 
 /// Kills of one run, each in the middle of traffic.
 const ROUNDS: u64 = 100;
@@ -53,7 +52,7 @@ async fn money_survives_a_hundred_kills() {
         if round % 4 == 3 {
             // Death may also come while the last one is being cleared up.
             let early = Duration::from_millis(world.chance.below(120));
-            start_and_kill(&world.data, early).await;
+            world.gateway.lock().start_and_kill(early);
             world.count("killed_while_recovering", 1);
         }
         world.start_again();
@@ -73,15 +72,6 @@ async fn money_survives_a_hundred_kills() {
     world.verdict(rounds);
 }
 
-/// A number from the environment.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test is configured by whoever runs it"
-)]
-fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -92,25 +82,6 @@ enum End {
     Kill(Moment),
     /// SIGTERM, in the middle of traffic as well.
     Terminate,
-}
-
-/// Starts the gateway on a data folder and kills it some time later, whatever it is doing.
-async fn start_and_kill(data: &Path, after: Duration) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_langwatch"))
-        .args(["serve", "--data-dir"])
-        .arg(data)
-        .env_clear()
-        .env("SERVER_ADDR", "127.0.0.1:0")
-        .env("LANGWATCH_CONTROL_ADDR", "127.0.0.1:0")
-        .env("LW_GATEWAY_DATA_THREADS", "2")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the gateway");
-    sleep(after).await;
-    child.kill().expect("a process");
-    child.wait().expect("its end");
 }
 
 /// Provider, gateway, and what was found so far.

@@ -5,6 +5,8 @@
 //! condition ([`support::eventually`]). Start at [`support::Gateway`].
 
 #[cfg(test)]
+mod admin_crash;
+#[cfg(test)]
 mod canary;
 #[cfg(test)]
 mod crash;
@@ -13,11 +15,15 @@ mod crash;
 mod support;
 
 #[cfg(test)]
+mod as_code;
+#[cfg(test)]
 mod attribution;
 #[cfg(test)]
 mod bounds;
 #[cfg(test)]
 mod bytes;
+#[cfg(test)]
+mod docs;
 #[cfg(test)]
 mod edge;
 #[cfg(test)]
@@ -29,8 +35,14 @@ mod freshness;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod migration;
+#[cfg(test)]
 mod operations;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod upgrade;
 #[cfg(test)]
 mod walk;

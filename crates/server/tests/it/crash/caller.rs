@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::super::support::Gateway;
+use super::super::support::{Chance, Gateway};
 use super::{IN_FLIGHT, PATIENCE};
 
 /// One caller: a request after the other until the gateway is gone.
@@ -194,32 +194,6 @@ impl Moment {
             2 => Self::Sent(chance.between(50, 150)),
             _ => Self::After(Duration::from_micros(chance.below(240_000))),
         }
-    }
-}
-
-/// Repeatable chance (SplitMix64).
-pub(super) struct Chance(pub(super) u64);
-
-impl Chance {
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    pub(super) fn below(&mut self, end: u64) -> u64 {
-        self.next() % end.max(1)
-    }
-
-    pub(super) fn between(&mut self, from: u64, to: u64) -> u64 {
-        from + self.below(to - from + 1)
-    }
-
-    pub(super) fn one_of<T: Copy>(&mut self, items: &[T]) -> T {
-        let index = usize::try_from(self.below(items.len() as u64)).unwrap_or(0);
-        items[index]
     }
 }
 

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use lw_core::SystemEntropy;
 use lw_mock::MockProvider;
@@ -72,6 +73,11 @@ impl Builder {
     /// Where its data will be.
     pub(crate) fn data(&self) -> PathBuf {
         self.root.path().join("data")
+    }
+
+    /// The API key that its organization will begin with.
+    pub(crate) fn api_key(&self) -> &str {
+        &self.api_key
     }
 
     /// Starts it and waits until it listens.
@@ -167,7 +173,8 @@ impl Gateway {
         self.child.as_ref().expect("it runs").id()
     }
 
-    fn launch(&mut self) -> Result<(), Refused> {
+    /// The process on this data, which has not said anything yet.
+    fn spawn(&self) -> Child {
         let appended = |name: &str| {
             let path = self.root.path().join(name);
             File::options()
@@ -181,7 +188,11 @@ impl Gateway {
         command
             .stdout(appended("stdout"))
             .stderr(appended("stderr"));
-        let mut child = command.spawn().expect("the binary runs");
+        command.spawn().expect("the binary runs")
+    }
+
+    fn launch(&mut self) -> Result<(), Refused> {
+        let mut child = self.spawn();
         let pid = child.id();
         let found = eventually("the gateway listens or gives up", || {
             if let Some(status) = child.try_wait().expect("a child") {
@@ -230,6 +241,14 @@ impl Gateway {
         child.wait().expect("gone");
     }
 
+    /// Starts it while it is down and kills it some time later, wherever its start is by then.
+    pub(crate) fn start_and_kill(&self, after: Duration) {
+        let mut child = self.spawn();
+        std::thread::sleep(after);
+        child.kill().expect("killed");
+        child.wait().expect("gone");
+    }
+
     /// Starts it again on the same data, stopping it first when it runs. The ports change.
     pub(crate) fn restart(&mut self) {
         if self.child.is_some() {
@@ -268,16 +287,27 @@ impl Gateway {
         ran(command)
     }
 
+    /// The organization's API key.
+    pub(crate) fn api_key(&self) -> &str {
+        &self.api_key
+    }
+
     /// A client command, run by the real binary with the organization's API key.
     pub(crate) fn cli(&self, arguments: &[&str]) -> CliRun {
-        let environment = BTreeMap::from([
-            (
-                "LANGWATCH_ENDPOINT".to_owned(),
-                format!("http://{}", self.control),
-            ),
-            ("LANGWATCH_API_KEY".to_owned(), self.api_key.clone()),
-            ("LANGWATCH_NO_DAEMON".to_owned(), "1".to_owned()),
-        ]);
+        self.cli_with(&[("LANGWATCH_API_KEY", &self.api_key)], arguments)
+    }
+
+    /// A client command of somebody who has set these variables besides the endpoint.
+    pub(crate) fn cli_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> CliRun {
+        let endpoint = format!("http://{}", self.control);
+        let environment = [
+            ("LANGWATCH_ENDPOINT", endpoint.as_str()),
+            ("LANGWATCH_NO_DAEMON", "1"),
+        ];
+        let environment = environment.iter().chain(variables);
+        let environment = environment
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         let mut command = command(&environment, self.root.path());
         command.args(arguments);
         ran(command)
@@ -285,13 +315,33 @@ impl Gateway {
 
     /// The management API, with the organization's API key.
     pub(crate) fn api(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
-        let mut ask = Ask::new(method, path).bearer(&self.api_key);
+        self.api_as(&self.api_key, method, path, body)
+    }
+
+    /// The management API, with this credential.
+    pub(crate) fn api_as(
+        &self,
+        credential: &str,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Answer {
+        let mut ask = Ask::new(method, path).bearer(credential);
         if let Some(body) = body {
             ask = ask
                 .header("Content-Type", "application/json")
                 .body(body.to_string());
         }
         Conn::open(self.control).call(&ask)
+    }
+
+    /// A further API key of the organization; returns its token.
+    pub(crate) fn mint_api_key(&self, body: &Value) -> String {
+        let minted = self.api("POST", "/api/api-keys", Some(body)).fine(201);
+        let token = minted["token"].as_str();
+        token
+            .unwrap_or_else(|| panic!("no token in {minted}"))
+            .to_owned()
     }
 
     /// A stored provider with this body; returns its id.

@@ -1,6 +1,7 @@
 //! What every test stands on: a running gateway, a mock provider, a caller that shows bytes as they are.
 
 mod book;
+mod chance;
 mod gateway;
 mod http;
 
@@ -12,7 +13,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 pub(crate) use book::{Book, price, usage};
-pub(crate) use gateway::{Gateway, Key, Refused};
+pub(crate) use chance::{Chance, setting};
+pub(crate) use gateway::{CliRun, Gateway, Key, ORG, Refused};
 pub(crate) use http::{Answer, Ask, Conn, Stream};
 
 /// How long a condition may take to come true: generous, because it only costs time when it fails.
