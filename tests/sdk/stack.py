@@ -62,6 +62,8 @@ class Stack:
     gateway: str
     provider: str
     api_key: str
+    instance_key: str
+    server: subprocess.Popen
     key: str = ""
     """A virtual key that reaches both providers."""
 
@@ -157,12 +159,15 @@ def marker() -> str:
     return f"marker-{secrets.token_hex(6)}"
 
 
+def letters(size: int) -> str:
+    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(size))
+
+
 @contextlib.contextmanager
-def running(binary: Path, folder: Path):
+def running(binary: Path, folder: Path, **settings: str):
     """Server and provider, ready, with both vendors stored and one key minted."""
-    letters = string.ascii_letters + string.digits
-    public, secret = ("".join(secrets.choice(letters) for _ in range(size)) for size in (16, 48))
-    api_key = f"sk-lw-{public}_{secret}"
+    api_key = f"sk-lw-{letters(16)}_{letters(48)}"
+    instance_key = f"instance-{letters(32)}"
     base = {**inherited(), "HOME": str(folder)}
     data = folder / "data"
     serve = ["serve", "--gateway-addr", "127.0.0.1:0", "--control-addr", "127.0.0.1:0"]
@@ -170,9 +175,13 @@ def running(binary: Path, folder: Path):
         **base,
         "LANGWATCH_INIT_ORG": "acme",
         "LANGWATCH_INIT_API_KEY": api_key,
+        "LANGWATCH_INSTANCE_ADMIN_API_KEY": instance_key,
         "LANGWATCH_ALLOW_PRIVATE_UPSTREAMS": "127.0.0.0/8",
+        # Tests call more often than people do.
+        "LW_MANAGEMENT_RATE_LIMIT_RPM": "0",
         # No load balancer has to notice that it stops.
         "SERVER_DRAIN_DELAY_SECONDS": "0",
+        **settings,
     }
     with contextlib.ExitStack() as started:
 
@@ -204,6 +213,8 @@ def running(binary: Path, folder: Path):
             gateway=f"http://{ports['gateway']}",
             provider=provider,
             api_key=api_key,
+            instance_key=instance_key,
+            server=server,
         )
         stack.cli(
             *("model-provider", "create", "--provider", "openai", "--scope", "org:acme"),

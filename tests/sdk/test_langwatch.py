@@ -1,5 +1,6 @@
-"""LangWatch's own Python package against our management API."""
+"""LangWatch's own Python package against our management API: virtual keys, traces, providers, tenants."""
 
+import base64
 import json
 import subprocess
 import sys
@@ -10,40 +11,24 @@ import pytest
 from langwatch.api_errors import (
     LangWatchApiAuthenticationError,
     LangWatchApiConflictError,
+    LangWatchApiError,
     LangWatchApiNotFoundError,
     LangWatchApiValidationError,
 )
-from langwatch.generated.langwatch_rest_api_client.client import Client
+from langwatch.model_providers import ModelProvidersFacade
+from langwatch.projects import ProjectsFacade
+from langwatch.teams import TeamsFacade
 from langwatch.traces import TracesFacade
-from langwatch.utils.auth import build_auth_headers
 from langwatch.utils.exceptions import extract_api_error_reasons
 from langwatch.virtual_keys import VirtualKeysFacade
 
-from stack import DEADLINE, OPENAI_MODEL, echo, marker, price, until
-
-
-def rest(stack, api_key: str | None = None) -> Client:
-    """What `langwatch.setup` builds, without the process-wide tracing it also starts."""
-    headers = build_auth_headers(api_key or stack.api_key)
-    return Client(base_url=stack.control, headers=headers)
+from official import ask, chat, over_the_organization, rest
+from stack import DEADLINE, OPENAI_MODEL, echo, letters, marker, price, running, until
 
 
 @pytest.fixture
 def keys(stack):
     return VirtualKeysFacade(rest(stack))
-
-
-def over_the_organization(stack) -> list[dict]:
-    organization = stack.cli("virtual-keys", "list")[0]["organization_id"]
-    return [{"scope_type": "organization", "scope_id": organization}]
-
-
-def chat(stack, secret: str) -> httpx.Response:
-    return httpx.post(
-        f"{stack.openai_url}/chat/completions",
-        headers={"authorization": f"Bearer {secret}"},
-        json={"model": OPENAI_MODEL, "messages": [{"role": "user", "content": "hi"}]},
-    )
 
 
 # The package writes its log to the standard output too.
@@ -175,29 +160,156 @@ def test_refusals_raise_the_packages_typed_errors(stack, keys):
 def test_a_validation_error_names_its_fields_to_the_package(stack, keys):
     with pytest.raises(LangWatchApiValidationError) as caught:
         keys.create(name="", scopes=over_the_organization(stack))
-    reasons = extract_api_error_reasons(caught.value.body)
-    if not reasons:
-        pytest.xfail("`meta.reasons[]` carry no `meta.message`, which the package reads")
-    assert reasons[0].startswith("name: ")
+    [reason] = extract_api_error_reasons(caught.value.body)
+    assert reason.startswith("name: ")
 
 
 def test_a_create_with_the_same_idempotency_key_mints_one_key(stack, keys):
     scopes, word = over_the_organization(stack), marker()
     replays = []
 
-    def create() -> dict:
+    def create(name: str = word) -> dict:
         return keys.create(
-            name=word,
+            name=name,
             scopes=scopes,
             idempotency_key=word,
             on_idempotent_replay=lambda: replays.append(word),
         )
 
-    first, second = create(), create()
-    if not replays:
-        pytest.xfail("`Idempotency-Key` is not read yet")
-    assert first == second
+    first = create()
+    assert replays == []
+    assert create() == first
+    assert replays == [word]
     assert [key["name"] for key in keys.list()].count(word) == 1
+    with pytest.raises(LangWatchApiConflictError) as caught:
+        create(name="another body")
+    assert caught.value.code == "idempotency_error"
+    assert caught.value.body["error"]["meta"]["reason"] == "body_mismatch"
+
+
+def test_what_is_revoked_can_be_neither_changed_nor_enabled(stack, keys):
+    key = keys.create(name="gone", scopes=over_the_organization(stack))["virtual_key"]["id"]
+    keys.revoke(key)
+    for change in (keys.enable, keys.disable, keys.rotate, lambda id: keys.update(id, name="x")):
+        with pytest.raises(LangWatchApiValidationError) as caught:
+            change(key)
+        assert (caught.value.status, caught.value.code) == (400, "bad_request")
+        assert "revoked" in str(caught.value)
+
+
+def test_an_update_can_set_and_drop_a_budget_and_an_expiry(stack, keys):
+    key = keys.create(name="changing", scopes=over_the_organization(stack))["virtual_key"]["id"]
+    changed = keys.update(
+        key,
+        expires_at="2999-01-01T00:00:00Z",
+        budget={"limit_usd": 5, "window": "day"},
+        metadata={"a": "b"},
+    )
+    assert changed["expires_at"] == "2999-01-01T00:00:00.000Z"
+    assert changed["metadata"] == {"a": "b"}
+    own = ask(stack, "GET", f"/api/gateway/v1/virtual-keys/{key}/budgets")["data"]
+    assert ("virtual_key", "5", "day") in [
+        (budget["scope_type"], budget["limit_usd"], budget["window"]) for budget in own
+    ]
+    cleared = keys.update(key, expires_at=None, budget=None, metadata={})
+    assert (cleared["expires_at"], cleared["metadata"]) == (None, {})
+    own = ask(stack, "GET", f"/api/gateway/v1/virtual-keys/{key}/budgets")["data"]
+    assert "virtual_key" not in [budget["scope_type"] for budget in own]
+
+
+def test_a_secret_and_a_project_travel_in_every_way_that_official_clients_send_them(stack, keys):
+    project = keys.create(name="x", scopes=over_the_organization(stack))["virtual_key"]["project_id"]
+    basic = base64.b64encode(f"{project}:{stack.api_key}".encode()).decode()
+    project_key = ask(stack, "GET", f"/api/projects/{project}/api-key")["apiKey"]
+    for headers in (
+        {"Authorization": f"Bearer {stack.api_key}", "X-Project-Id": project},
+        {"Authorization": f"Basic {basic}"},
+        {"X-Auth-Token": stack.api_key, "X-Project-Id": project},
+        {"Authorization": f"Bearer {stack.api_key}", "X-Auth-Token": stack.api_key, "X-Project-Id": project},
+        {"Authorization": f"Bearer {project_key}", "X-Auth-Token": project_key},
+        {"X-Auth-Token": project_key},
+    ):
+        facade = VirtualKeysFacade(rest(stack, headers=headers))
+        made = facade.create(name="in its project")["virtual_key"]
+        assert made["scopes"] == [{"scope_type": "project", "scope_id": project}], headers
+        assert facade.revoke(made["id"])["status"] == "revoked"
+
+
+def test_a_credential_that_may_not_is_told_which_permission_it_lacks(stack, keys):
+    project = keys.create(name="x", scopes=over_the_organization(stack))["virtual_key"]["project_id"]
+    restricted = ask(
+        stack,
+        *("POST", "/api/api-keys"),
+        json={
+            "keyType": "service",
+            "name": marker(),
+            "permissionMode": "restricted",
+            "permissions": ["virtualKeys:view"],
+            "bindings": [{"role": "CUSTOM", "scopeType": "PROJECT", "scopeId": project}],
+        },
+    )["token"]
+    facade = VirtualKeysFacade(rest(stack, restricted), project_id=project)
+    assert isinstance(facade.list(), list)
+    with pytest.raises(LangWatchApiAuthenticationError) as caught:
+        facade.create(name="refused")
+    assert (caught.value.status, caught.value.code) == (403, "api_key_permission_denied")
+    assert caught.value.body["error"]["meta"]["permission"] == "virtualKeys:create"
+
+
+def test_a_token_may_only_call_so_often_in_a_minute(request, tmp_path):
+    limit = 20
+    binary = request.getfixturevalue("stack").binary
+    with running(binary, tmp_path, LW_MANAGEMENT_RATE_LIMIT_RPM=str(limit)) as stack:
+        keys = VirtualKeysFacade(rest(stack))
+        with pytest.raises(LangWatchApiError) as caught:
+            for _ in range(limit + 1):
+                keys.list_page()
+        assert (caught.value.status, caught.value.code) == (429, "rate_limited")
+        again = httpx.get(
+            f"{stack.control}/api/gateway/v1/virtual-keys",
+            headers={"authorization": f"Bearer {stack.api_key}"},
+        )
+        assert 1 <= int(again.headers["retry-after"]) <= 60
+
+
+def test_model_providers_are_listed_and_set_without_showing_their_keys(stack, keys):
+    team = TeamsFacade(rest(stack)).create(marker())["id"]
+    project = ProjectsFacade(rest(stack)).create(
+        name=marker(), language="python", framework="none", team_id=team
+    )
+    headers = {"Authorization": f"Bearer {stack.api_key}", "X-Project-Id": project["id"]}
+    providers = ModelProvidersFacade(rest(stack, headers=headers))
+    assert providers.list()["gemini"]["enabled"] is False
+    secret = f"AIza{letters(20)}"
+    answer = providers.set(
+        "google", params={"enabled": True, "customKeys": {"GOOGLE_API_KEY": secret}}
+    )
+    assert answer["gemini"]["enabled"] is True
+    assert answer["gemini"]["id"] == providers.list()["gemini"]["id"]
+    assert secret not in json.dumps(answer)
+    with pytest.raises(ValueError, match="Bad request"):
+        providers.set("no such provider", params={"enabled": True})
+    with pytest.raises(RuntimeError, match="Authentication failed"):
+        ModelProvidersFacade(rest(stack, "sk-lw-wrong")).list()
+
+
+def test_teams_and_projects_are_made_walked_and_archived(stack):
+    teams, projects = TeamsFacade(rest(stack)), ProjectsFacade(rest(stack))
+    name = marker()
+    team = teams.create(name)
+    assert team["name"] == name
+    assert team["id"] in [each["id"] for each in teams.iterate(limit=1)]
+    made = projects.create(name=name, language="python", framework="langchain", team_id=team["id"])
+    # The project's own credential works at once.
+    own = VirtualKeysFacade(rest(stack, made["serviceApiKey"]), project_id=made["id"])
+    assert own.create(name="its first")["virtual_key"]["trace_project_id"] == made["id"]
+    assert made["id"] in [each["id"] for each in projects.list(limit=1)]
+    assert projects.archive(made["id"])["archivedAt"]
+    assert made["id"] not in [each["id"] for each in projects.list()]
+    with pytest.raises(LangWatchApiNotFoundError):
+        projects.archive(made["id"])
+    beside = projects.create(name=name, language="x", framework="x", new_team_name=marker())
+    assert beside["teamId"] != team["id"]
 
 
 def test_traces_are_searched_and_read_by_request_id(stack):

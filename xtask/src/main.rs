@@ -17,7 +17,8 @@ mod tidy;
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Task {
-    /// Run every test: the workspace, then the official SDKs against the real binary.
+    /// Run every test: the workspace, then the official SDKs and a fuzzer of the management API against
+    /// the real binary.
     Test,
     /// Check formatting, lints, dependencies and the shape of the tree.
     Lint(LintArgs),
@@ -27,6 +28,8 @@ enum Task {
     Ci,
     /// Measure the gateway beside nginx and the provider itself, in one run.
     Bench(bench::BenchArgs),
+    /// Write `docs/openapi.json`, the description of the management API.
+    Openapi,
     /// Refresh the bundled price catalogue and show what changed.
     Prices(prices::PricesArgs),
 }
@@ -46,8 +49,21 @@ fn main() -> anyhow::Result<()> {
         Task::Tidy => tidy::run(),
         Task::Ci => ci(),
         Task::Bench(args) => bench::run(args),
+        Task::Openapi => openapi(),
         Task::Prices(args) => prices::run(args),
     }
+}
+
+fn openapi() -> anyhow::Result<()> {
+    let output = cargo()
+        .args(["run", "--quiet", "--package", "langwatch", "--", "openapi"])
+        .stderr(std::process::Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        bail!("the description could not be made: {}", output.status);
+    }
+    let path = root().join("docs/openapi.json");
+    std::fs::write(&path, output.stdout).with_context(|| path.display().to_string())
 }
 
 fn ci() -> anyhow::Result<()> {
@@ -61,7 +77,8 @@ fn test() -> anyhow::Result<()> {
     step(cargo().args(["test", "--workspace", "--no-fail-fast"]))?;
     let binary = target_dir()?.join("debug").join("langwatch");
     step(cargo().args(["build", "--package", "langwatch"]))?;
-    step(Command::new(root().join("tests/sdk/run")).arg(binary))
+    step(Command::new(root().join("tests/sdk/run")).arg(&binary))?;
+    step(Command::new(root().join("tests/api/run")).arg(&binary))
 }
 
 fn lint(args: &LintArgs) -> anyhow::Result<()> {

@@ -339,29 +339,55 @@ pub(crate) async fn fetch(address: SocketAddr, request: &[u8]) -> anyhow::Result
 }
 
 async fn fetch_in_time(address: SocketAddr, request: &[u8]) -> anyhow::Result<Fetched> {
-    let mut stream = TcpStream::connect(address)
-        .await
-        .with_context(|| format!("to {address}"))?;
-    stream.write_all(request).await?;
-    let mut response = Response::new();
-    let mut buffer = vec![0; 64 * 1024];
-    let mut body = Vec::new();
-    while !response.is_done() {
-        let size = stream.read(&mut buffer).await?;
-        if size == 0 {
-            response.finish()?;
-            break;
-        }
-        let read = buffer.get(..size).unwrap_or_default();
-        response.push(read, |part| body.extend_from_slice(part))?;
-        ensure!(body.len() <= FETCH_LIMIT, "answer over {FETCH_LIMIT} bytes");
+    Client::connect(address).await?.ask(request).await
+}
+
+/// A connection that asks one thing after the other.
+pub(crate) struct Client {
+    stream: TcpStream,
+    response: Response,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    pub(crate) async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address)
+            .await
+            .with_context(|| format!("to {address}"))?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            stream,
+            response: Response::new(),
+            buffer: vec![0; 64 * 1024],
+        })
     }
-    let ends_stream = response.ends_with(crate::bench::scenario::STREAM_END);
-    Ok(Fetched {
-        status: response.status(),
-        body,
-        ends_stream,
-    })
+
+    /// Sends a whole request and keeps the answer.
+    pub(crate) async fn ask(&mut self, request: &[u8]) -> anyhow::Result<Fetched> {
+        let Self {
+            stream,
+            response,
+            buffer,
+        } = self;
+        response.reset();
+        stream.write_all(request).await?;
+        let mut body = Vec::new();
+        while !response.is_done() {
+            let size = stream.read(buffer).await?;
+            if size == 0 {
+                response.finish()?;
+                break;
+            }
+            let read = buffer.get(..size).unwrap_or_default();
+            response.push(read, |part| body.extend_from_slice(part))?;
+            ensure!(body.len() <= FETCH_LIMIT, "answer over {FETCH_LIMIT} bytes");
+        }
+        Ok(Fetched {
+            status: response.status(),
+            body,
+            ends_stream: response.ends_with(crate::bench::scenario::STREAM_END),
+        })
+    }
 }
 
 /// The bytes of a request; `body` makes it a POST of JSON.
@@ -371,14 +397,26 @@ pub(crate) fn request(
     bearer: Option<&str>,
     body: Option<&[u8]>,
 ) -> Vec<u8> {
+    request_with(address, path, bearer, &[], body)
+}
+
+/// The same with more headers.
+pub(crate) fn request_with(
+    address: SocketAddr,
+    path: &str,
+    bearer: Option<&str>,
+    headers: &[(&str, &str)],
+    body: Option<&[u8]>,
+) -> Vec<u8> {
     let method = if body.is_some() { "POST" } else { "GET" };
     let mut head = format!(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAccept: */*\r\nUser-Agent: langwatch-bench\r\n"
     );
     if let Some(bearer) = bearer {
-        head.push_str("Authorization: Bearer ");
-        head.push_str(bearer);
-        head.push_str("\r\n");
+        head.push_str(&format!("Authorization: Bearer {bearer}\r\n"));
+    }
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
     }
     if let Some(body) = body {
         head.push_str(&format!(

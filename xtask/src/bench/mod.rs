@@ -26,6 +26,7 @@ use measure::Effort;
 use process::Machine;
 use report::{Report, Setting};
 use rig::{Rig, Settings};
+use scale::Size;
 use scenario::Scenario;
 
 mod http;
@@ -34,6 +35,7 @@ mod measure;
 mod process;
 mod report;
 mod rig;
+mod scale;
 mod scenario;
 
 /// Files that a process needs besides its connections.
@@ -63,6 +65,12 @@ pub(crate) struct BenchArgs {
     /// How long all slow streams are watched
     #[arg(long, default_value_t = 6.0)]
     hold_seconds: f64,
+    /// Keys of the large side in scale
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(10_000..=10_000_000))]
+    keys: u32,
+    /// Model providers of the large side in scale
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=100_000))]
+    providers: u32,
     /// A few seconds in all, to see that everything works: the numbers mean little
     #[arg(long)]
     quick: bool,
@@ -111,6 +119,7 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<()> {
         setting,
         load: Vec::new(),
         memory: Vec::new(),
+        scale: None,
     };
     let before = Machine::read()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -118,7 +127,14 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<()> {
         .build()?;
     for scenario in scenarios {
         eprintln!("measuring {} ...", scenario.name());
-        let measured = runtime.block_on(measure_one(&settings, scenario, effort, &mut report));
+        let measured = if scenario == Scenario::Scale {
+            let filler = built(&build_filler()?, "fill")?;
+            let options = scale_options(args.keys, args.providers, args.quick);
+            let scale = runtime.block_on(scale::run(&settings, &filler, options));
+            scale.map(|scale| report.scale = Some(scale))
+        } else {
+            runtime.block_on(measure_one(&settings, scenario, effort, &mut report))
+        };
         measured.with_context(|| format!("scenario {}", scenario.name()))?;
     }
     report.setting.others_percent = Machine::read()?.others_percent(&before);
@@ -160,7 +176,9 @@ async fn measure_one(
         | Scenario::Answer1m
         | Scenario::Stream50
         | Scenario::TlsJson1k
-        | Scenario::TlsStream50 => {
+        | Scenario::TlsStream50
+        // Measured elsewhere, with processes of its own.
+        | Scenario::Scale => {
             report
                 .load
                 .extend(measure::load(&mut rig, scenario, effort).await?);
@@ -190,18 +208,27 @@ fn run_optimised(args: &BenchArgs) -> anyhow::Result<()> {
 
 /// Builds packages with the release profile; returns what cargo says it made, a JSON value a line.
 fn build(packages: &[&str]) -> anyhow::Result<String> {
-    eprintln!("building {} ...", packages.join(" and "));
-    let mut command = Command::new("cargo");
-    command.args([
-        "build",
-        "--release",
-        "--message-format",
-        "json-render-diagnostics",
-    ]);
+    let mut options = vec!["--release"];
     for package in packages {
-        command.args(["--package", package]);
+        options.extend(["--package", package]);
     }
-    let output = command
+    cargo_build(&packages.join(" and "), &options)
+}
+
+/// Builds what fills the data folders of `scale`. It is not measured, so it need not be linked for long.
+fn build_filler() -> anyhow::Result<String> {
+    let options = ["--profile", "quick", "--package", "lw-store-sql"];
+    cargo_build(
+        "the filler",
+        &[&options[..], &["--example", "fill"]].concat(),
+    )
+}
+
+fn cargo_build(what: &str, options: &[&str]) -> anyhow::Result<String> {
+    eprintln!("building {what} ...");
+    let output = Command::new("cargo")
+        .args(["build", "--message-format", "json-render-diagnostics"])
+        .args(options)
         .current_dir(workspace())
         .stderr(Stdio::inherit())
         .output()
@@ -277,6 +304,25 @@ fn effort(args: &BenchArgs) -> anyhow::Result<Effort> {
         idle: Duration::from_millis(300),
         ..effort
     })
+}
+
+fn scale_options(keys: u32, providers: u32, quick: bool) -> scale::Options {
+    let size = |keys: u32, providers: u32| Size {
+        keys: keys as usize,
+        providers: providers as usize,
+    };
+    let (many, calls, warm, idle) = if quick {
+        (size(10_000, 1_000), 20, 1, 1)
+    } else {
+        (size(keys, providers), 400, 12, 3)
+    };
+    scale::Options {
+        few: size(1_000, 100),
+        many,
+        calls,
+        warm: Duration::from_secs(warm),
+        idle: Duration::from_secs(idle),
+    }
 }
 
 /// A proxy needs two files per request in flight.

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 
+/// How often [`wait_for`] looks: what it waits for may itself be measured.
+const LOOK: Duration = Duration::from_millis(1);
 /// Linux has counted process times in hundredths of a second for user space since 2.4.
 const TICK_NS: u64 = 10_000_000;
 /// Asks the process to end when its standard input closes, however it came to close, and insists
@@ -307,7 +309,7 @@ pub(crate) async fn wait_for<T>(
             tokio::time::Instant::now() < end,
             "{what}: not within {limit:?}"
         );
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(LOOK).await;
     }
 }
 

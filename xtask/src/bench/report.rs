@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::rig::Target;
+use super::scale::Scale;
 use super::scenario::Scenario;
 
 /// The aims that the project set itself.
@@ -25,6 +26,7 @@ pub(crate) struct Report {
     pub(crate) setting: Setting,
     pub(crate) load: Vec<LoadRow>,
     pub(crate) memory: Vec<MemoryRow>,
+    pub(crate) scale: Option<Scale>,
 }
 
 /// Where and how the numbers were made.
@@ -178,6 +180,9 @@ impl Report {
         self.write_setting(&mut out);
         self.write_load(&mut out);
         self.write_memory(&mut out);
+        if let Some(scale) = &self.scale {
+            scale.write(&mut out);
+        }
         self.write_aims(&mut out);
         self.write_faults(&mut out);
         out
@@ -369,7 +374,7 @@ impl Report {
     }
 }
 
-fn line(out: &mut String, text: &str) {
+pub(crate) fn line(out: &mut String, text: &str) {
     // Writing to a string cannot fail.
     writeln!(out, "{text}").ok();
 }
@@ -456,6 +461,7 @@ mod tests {
             setting,
             load,
             memory: Vec::new(),
+            scale: None,
         }
     }
 

@@ -29,7 +29,8 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(120);
 const STILL: Duration = Duration::from_secs(3);
 const NAMING: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_millis(50);
-const API_KEY: &str = "sk-lw-benchbenchbench1_benchbenchbenchbenchbenchbenchbenchbenchbench000";
+pub(crate) const API_KEY: &str =
+    "sk-lw-benchbenchbench1_benchbenchbenchbenchbenchbenchbenchbenchbench000";
 const MOCK_KEY: &str = "sk-mock";
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -155,7 +156,8 @@ impl Rig {
     }
 }
 
-struct Mock {
+/// The provider that answers.
+pub(crate) struct Mock {
     child: Child,
     ready: MockReady,
     ca: Option<PathBuf>,
@@ -168,7 +170,16 @@ struct MockReady {
 }
 
 impl Mock {
-    async fn start(settings: &Settings, folder: &Path, tls: bool) -> anyhow::Result<Self> {
+    /// Where providers of ours point at it.
+    pub(crate) fn base_url(&self) -> String {
+        format!("{}/v1", self.ready.base_url)
+    }
+
+    pub(crate) async fn start(
+        settings: &Settings,
+        folder: &Path,
+        tls: bool,
+    ) -> anyhow::Result<Self> {
         let ca = tls.then(|| folder.join("mock-ca.pem"));
         let mut command = Command::new(&settings.binary);
         command
@@ -208,10 +219,47 @@ pub(crate) struct Gateway {
     base: Books,
 }
 
-#[derive(Deserialize)]
-struct Listening {
-    gateway: SocketAddr,
-    control: SocketAddr,
+/// Where a gateway listens.
+#[derive(Clone, Copy, Deserialize)]
+pub(crate) struct Listening {
+    pub(crate) gateway: SocketAddr,
+    pub(crate) control: SocketAddr,
+}
+
+/// Starts a gateway whose files are in `folder` and waits until it listens.
+pub(crate) async fn launch(
+    settings: &Settings,
+    folder: &Path,
+    environment: &[(&str, &str)],
+) -> anyhow::Result<(Child, Listening)> {
+    let data = folder.join("data");
+    let announced = data.join("listening.json");
+    let mut command = Command::new(&settings.binary);
+    command
+        .args([
+            "serve",
+            "--gateway-addr",
+            "127.0.0.1:0",
+            "--control-addr",
+            "127.0.0.1:0",
+        ])
+        .arg("--data-dir")
+        .arg(&data)
+        .current_dir(folder)
+        .env_clear()
+        .env("LANGWATCH_INIT_ORG", "acme")
+        .env("LANGWATCH_ALLOW_PRIVATE_UPSTREAMS", "true")
+        .envs(environment.iter().copied());
+    let mut child = Child::start("gateway", &mut command, folder)?;
+    let listening = wait_for("the gateway's listening.json", START_LIMIT, || {
+        child.check()?;
+        let text = fs::read(&announced).unwrap_or_default();
+        // Half a file is as good as none.
+        Ok(serde_json::from_slice(&text).ok())
+    })
+    .await
+    .with_context(|| child.log_tail())?;
+    Ok((child, listening))
 }
 
 /// What the gateway's metrics say about the records of finished requests.
@@ -229,36 +277,13 @@ impl Gateway {
         upstream: &Mock,
         log_level: &str,
     ) -> anyhow::Result<Self> {
-        let data = folder.join("data");
-        let mut command = Command::new(&settings.binary);
-        command
-            .args([
-                "serve",
-                "--gateway-addr",
-                "127.0.0.1:0",
-                "--control-addr",
-                "127.0.0.1:0",
-            ])
-            .arg("--data-dir")
-            .arg(&data)
-            .current_dir(folder)
-            .env_clear()
-            .env("LANGWATCH_INIT_ORG", "acme")
-            .env("LANGWATCH_INIT_API_KEY", API_KEY)
-            .env("LANGWATCH_ALLOW_PRIVATE_UPSTREAMS", "true")
-            .env("LOG_LEVEL", log_level);
-        if let Some(ca) = &upstream.ca {
-            command.env("SSL_CERT_FILE", ca);
-        }
-        let mut child = Child::start("gateway", &mut command, folder)?;
-        let listening: Listening = wait_for("the gateway's listening.json", START_LIMIT, || {
-            child.check()?;
-            let text = fs::read(data.join("listening.json")).unwrap_or_default();
-            // Half a file is as good as none.
-            Ok(serde_json::from_slice(&text).ok())
-        })
-        .await
-        .with_context(|| child.log_tail())?;
+        let mut environment = vec![
+            ("LANGWATCH_INIT_API_KEY", API_KEY),
+            ("LOG_LEVEL", log_level),
+        ];
+        let ca = upstream.ca.as_ref().map(|ca| ca.display().to_string());
+        environment.extend(ca.as_deref().map(|ca| ("SSL_CERT_FILE", ca)));
+        let (child, listening) = launch(settings, folder, &environment).await?;
         let workers = Cpu::read(&[child.id()])?.count(DATA_THREADS);
         ensure!(
             workers > 0,
@@ -273,7 +298,7 @@ impl Gateway {
             base: Books::default(),
         };
         gateway
-            .set_up(&upstream.ready.base_url)
+            .set_up(&upstream.base_url())
             .await
             .with_context(|| {
                 format!(
@@ -298,7 +323,7 @@ impl Gateway {
             "provider": "openai",
             "name": "mock",
             "scopes": scopes,
-            "custom_keys": {"OPENAI_API_KEY": MOCK_KEY, "OPENAI_BASE_URL": format!("{provider}/v1")},
+            "custom_keys": {"OPENAI_API_KEY": MOCK_KEY, "OPENAI_BASE_URL": provider},
         });
         self.create("/api/gateway/v1/model-providers", &provider)
             .await?;

@@ -55,6 +55,8 @@ pub(crate) enum Scenario {
     SlowStreams,
     /// Nothing at all: memory after the start.
     Idle,
+    /// Very many keys and providers beside few.
+    Scale,
 }
 
 /// What a provider is asked to answer.
@@ -83,7 +85,8 @@ impl Scenario {
             | Self::TlsJson1k
             | Self::TlsStream50
             | Self::SlowStreams
-            | Self::Idle => KIB,
+            | Self::Idle
+            | Self::Scale => KIB,
         }
     }
 
@@ -94,7 +97,8 @@ impl Scenario {
             | Self::Json100k
             | Self::Json1m
             | Self::TlsJson1k
-            | Self::Idle => Answer::Json { bytes: KIB },
+            | Self::Idle
+            | Self::Scale => Answer::Json { bytes: KIB },
             Self::Answer100k => Answer::Json { bytes: 100 * KIB },
             Self::Answer1m => Answer::Json { bytes: KIB * KIB },
             Self::Stream50 | Self::TlsStream50 => Answer::Stream {
