@@ -15,7 +15,9 @@ use lw_core::{
     VirtualKeyId,
 };
 use lw_store::StoreError;
-use lw_store::ledger::{Certainty, Entry, EntryKind, KeySpend, Ledger, Progress, SpendRecord};
+use lw_store::ledger::{
+    Certainty, Entry, EntryKind, KeySpend, Ledger, Progress, SpendQuery, SpendRecord,
+};
 use lw_store_sql::Tuning;
 use lw_store_sql::ledger::SqliteLedger;
 
@@ -156,6 +158,9 @@ impl Ledger for Moody {
         to: UnixMicros,
     ) -> Result<KeySpend, StoreError> {
         self.ledger.key_spend(key, from, to)
+    }
+    fn spent(&self, query: &SpendQuery) -> Result<NanoUsd, StoreError> {
+        self.ledger.spent(query)
     }
 }
 
