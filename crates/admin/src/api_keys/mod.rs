@@ -46,7 +46,7 @@ pub(crate) fn routes() -> Vec<Route> {
             .body(named("NewApiKey"))
             .answers(201, named("MintedApiKey"))
             .refuses(&grants)
-            .refuses(&[Code::Forbidden]),
+            .refuses(&[Code::Forbidden, Code::RevisionConflict]),
         Route::new::<OrganizationView>(Family, Method::GET, one(), get)
             .named("getApiKey", "Read an API key; the reading is audited")
             .answers(200, named("ApiKeyDetail"))
@@ -159,7 +159,7 @@ fn list_all(call: &Call<OrganizationView>) -> Result<Answer, Error> {
 /// `POST /api-keys`.
 fn create(call: &Call<OrganizationManage>) -> Result<Answer, Error> {
     let new = body::NewKey::read(&call.object()?, call.admin().clock.now())?;
-    let minted = service::mint(call.admin(), &call.permit, new)?;
+    let minted = service::mint(call.admin(), &call.permit, &new)?;
     let Minted {
         token,
         key,

@@ -4,10 +4,10 @@
 //! do. Service keys outlive people, so only who really runs the organization may make or change them. Must
 //! never log or keep a token. Start at [`mint`].
 
-use lw_core::{ApiKeyId, Code, Error, UnixMicros, UserId};
+use lw_core::{ApiKeyId, Code, Error, OrganizationId, UnixMicros, UserId};
 use lw_engine::access::{Access, Action, Grant, Level, Permission, Place, Resource, Role};
 use lw_store::StoreError;
-use lw_store::config::{Bound, Known, ScopeKind, Write};
+use lw_store::config::{Bound, Known, Member, ScopeKind, Write};
 use lw_store::rows::{ApiKey, BoundRole, PermissionMode, Principal, RoleBinding, Scope};
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ use super::body::{Kind, NewKey, Patch, Shape};
 use super::mint::{Draft, Grants, Minted};
 use super::view::{detail, row};
 use crate::Admin;
-use crate::bindings::{all_of, beyond, bound_of, resolve_one};
+use crate::bindings::{Wish, all_of, beyond, bound_of, resolve_one};
 use crate::caller::{Caller, grant, owner_of};
 use crate::edge::stored;
 use crate::input::{BODY, Given, Problems, refuse};
@@ -138,8 +138,13 @@ pub(super) fn get(admin: &Admin, caller: &Caller, id: &str) -> Result<Value, Err
     Ok(held.shown())
 }
 
-/// Mints a key.
-pub(super) fn mint(admin: &Admin, caller: &Caller, new: NewKey) -> Result<Minted, Error> {
+/// Mints a key. When its owner changes at this very moment everything is asked again, so that the key of
+/// somebody who is being disabled does not slip through.
+pub(super) fn mint(admin: &Admin, caller: &Caller, new: &NewKey) -> Result<Minted, Error> {
+    until_fresh(|| try_to_mint(admin, caller, new), stamp::conflict)
+}
+
+fn try_to_mint(admin: &Admin, caller: &Caller, new: &NewKey) -> Result<Tried<Minted>, Error> {
     let NewKey {
         kind,
         name,
@@ -150,73 +155,74 @@ pub(super) fn mint(admin: &Admin, caller: &Caller, new: NewKey) -> Result<Minted
         bindings,
     } = new;
     let organization = &caller.organization.id;
-    let (owner, projects) = match kind {
-        Kind::Personal(named) => (Some(owner(admin, caller, named)?), Vec::new()),
-        Kind::Service(projects) => {
+    let owner = match kind {
+        Kind::Personal(named) => Some(owner(admin, caller, named.as_deref())?),
+        Kind::Service(_) => {
             only_administrators(admin, caller, "Service keys")?;
-            (None, projects)
+            None
         }
     };
-    let mut bound = Vec::new();
-    for wish in &bindings {
-        bound.push((wish.role, resolve_one(admin, organization, &wish.scope)?));
-    }
-    for project in projects {
-        let wanted = Wanted::new(ScopeKind::Project, project.trim());
-        bound.push((BoundRole::Admin, resolve_one(admin, organization, &wanted)?));
-    }
-    if bound.is_empty() {
-        bound.push((BoundRole::Admin, Scope::Organization(organization.clone())));
-    }
-    let bound = once_each(bound);
-    for each in bounds(&bound, &permissions) {
-        below_ceilings(admin, caller, owner.as_ref(), &each)?;
+    let bound = wanted_bindings(admin, organization, kind, bindings)?;
+    for each in bounds(&bound, permissions) {
+        let owner = owner.as_ref().map(|member| &member.user.id);
+        below_ceilings(admin, caller, owner, &each)?;
     }
     let now = admin.clock.now();
     let draft = Draft {
         organization: organization.clone(),
-        name,
-        description,
-        owner,
+        name: name.clone(),
+        description: description.clone(),
+        owner: owner.as_ref().map(|member| member.user.id.clone()),
         maker: caller.person().cloned(),
-        mode,
-        expires_at,
-        permissions,
+        mode: *mode,
+        expires_at: *expires_at,
+        permissions: permissions.clone(),
         bindings: bound,
     };
     let minted = draft.mint(now, admin.entropy.as_ref(), &admin.credential_pepper);
     let change = minted.created().by(admin, caller, now);
-    // The owner may be disabled at this moment, which revokes their keys: this one must not slip through.
-    let member = match &minted.key.user_id {
-        Some(owner) => admin.store.member(organization, owner).map_err(stored)?,
-        None => None,
-    };
-    let still = member.as_ref().map(|member| {
+    let still = owner.as_ref().map(|member| {
         Write::StillIs(Known::Member {
             organization,
             member,
         })
     });
     let writes: Vec<Write<'_>> = still.into_iter().chain(minted.writes()).collect();
-    let current = member
-        .as_ref()
-        .is_some_and(|member| member.disabled_at.is_none());
-    if minted.key.user_id.is_some() && !current {
-        return Err(stamp::conflict());
-    }
-    commit(admin, &writes, &change).map_err(|error| match error {
-        StoreError::Stale => stamp::conflict(),
-        error => stored(error),
-    })?;
-    Ok(minted)
+    let committed = commit(admin, &writes, &change);
+    drop(writes);
+    landed(committed, minted, stored)
 }
 
-/// The owner of a new personal key.
-fn owner(admin: &Admin, caller: &Caller, named: Option<String>) -> Result<UserId, Error> {
+/// What a new key is to be bound to: what was asked for, ADMIN on the projects that were named, and for a
+/// service key without either ADMIN at the organization.
+fn wanted_bindings(
+    admin: &Admin,
+    organization: &OrganizationId,
+    kind: &Kind,
+    bindings: &[Wish],
+) -> Result<Vec<(BoundRole, Scope)>, Error> {
+    let mut bound = Vec::new();
+    for wish in bindings {
+        bound.push((wish.role, resolve_one(admin, organization, &wish.scope)?));
+    }
+    if let Kind::Service(projects) = kind {
+        for project in projects {
+            let wanted = Wanted::new(ScopeKind::Project, project.trim());
+            bound.push((BoundRole::Admin, resolve_one(admin, organization, &wanted)?));
+        }
+    }
+    if bound.is_empty() {
+        bound.push((BoundRole::Admin, Scope::Organization(organization.clone())));
+    }
+    Ok(once_each(bound))
+}
+
+/// The owner of a new personal key, who is a current member.
+fn owner(admin: &Admin, caller: &Caller, named: Option<&str>) -> Result<Member, Error> {
     let field = "assignedToUserId";
     let person = caller.person();
     let owner = match (named, person) {
-        (Some(id), _) => UserId::parse(&id).ok(),
+        (Some(id), _) => UserId::parse(id).ok(),
         (None, Some(person)) => Some(person.clone()),
         (None, None) => {
             let text = "is required: this credential belongs to nobody, so name whose key it is";
@@ -226,10 +232,14 @@ fn owner(admin: &Admin, caller: &Caller, named: Option<String>) -> Result<UserId
     if owner.is_none() || owner.as_ref() != person {
         only_administrators(admin, caller, "Keys of other people")?;
     }
-    let current = match owner {
-        Some(owner) => owner_access(admin, caller, &owner)?.map(|_| owner),
+    let found = match owner {
+        Some(owner) => admin
+            .store
+            .member(&caller.organization.id, &owner)
+            .map_err(stored)?,
         None => None,
     };
+    let current = found.filter(|member| member.disabled_at.is_none());
     current.ok_or_else(|| {
         let text = "must be a current member of the organization";
         refuse(BODY, field, "invalid_value", text)

@@ -438,6 +438,11 @@ async fn two_permissions_are_enough_for_the_migration_and_for_nothing_else() {
         async move { plane.call_with(alias, method, path, &[], body).await }
     };
     let scopes = json!([{ "scope_type": "organization", "scope_id": "acme" }]);
+    let body = json!({
+        "provider": "openai", "custom_keys": { "OPENAI_API_KEY": "sk-1" }, "scopes": scopes,
+    });
+    let path = "/api/gateway/v1/model-providers";
+    call(Method::POST, path, Some(body)).await.fine(201);
     let body = json!({ "name": "dev", "scopes": scopes });
     let path = "/api/gateway/v1/virtual-keys";
     let minted = call(Method::POST, path, Some(body)).await.fine(201);
@@ -474,6 +479,37 @@ async fn two_permissions_are_enough_for_the_migration_and_for_nothing_else() {
     }
     let got = call(Method::GET, "/api/projects", None).await.fine(200);
     assert_eq!(got["data"], json!([]));
+}
+
+#[tokio::test]
+async fn no_key_of_whoever_is_being_disabled_slips_through() {
+    let plane = Plane::new();
+    let user = plane.member("acme", "bob", MemberRole::Member);
+    plane.in_team("acme", "default", &user, BoundRole::Member);
+    let mints = (0..16).map(|_| {
+        let body = json!({
+            "assignedToUserId": "user_bob", "bindings": [binding("MEMBER", "TEAM", "default")],
+        });
+        plane.post(KEYS, key(body))
+    });
+    let member = "/api/organization/members/user_bob";
+    let disable = plane.patch(member, json!({ "disabled": true }));
+    let (made, disabled) =
+        futures_util::future::join(futures_util::future::join_all(mints), disable).await;
+    disabled.fine(200);
+    for got in made {
+        assert!(
+            [201, 403, 422].contains(&got.status.as_u16()),
+            "{}",
+            got.text
+        );
+    }
+    let keys = plane.store.api_keys(&super::organization("acme"));
+    let keys = keys.expect("asked");
+    let live = keys
+        .iter()
+        .filter(|row| row.user_id.is_some() && row.revoked_at.is_none());
+    assert_eq!(live.count(), 0);
 }
 
 #[tokio::test]
