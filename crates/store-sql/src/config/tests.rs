@@ -21,8 +21,8 @@ use lw_store::config::{
 };
 use lw_store::rows::{
     ApiKey, BoundRole, Budget, BudgetTarget, CacheRule, CaptureMode, CustomRole, Enforcement,
-    FailureMode, Group, Guardrail, GuardrailDirection, Invite, InviteStatus, KeyPurpose, KeyStatus,
-    MemberRole, ModelPrice, ModelProvider, OnBreach, Organization, OrganizationSettings,
+    FailureMode, Group, Guardrail, GuardrailDirection, Invite, InviteStatus, InvitedTo, KeyPurpose,
+    KeyStatus, MemberRole, ModelPrice, ModelProvider, OnBreach, Organization, OrganizationSettings,
     PermissionMode, PiiRedactionLevel, Principal, Project, ProjectKey, ProjectKind, RateLimit,
     RoleBinding, RoleKind, RoutingMode, RoutingPolicy, Scope, Strategy, Team, TeamMember, User,
     VirtualKey,

@@ -127,7 +127,7 @@ fn an_old_group_is_read() {
 fn an_old_invitation_is_read() {
     reads(
         r#"{"id":"inv_i","organization_id":"org_a","email":"i@example.com","role":"MEMBER",
-            "team_ids":["team_a-default"],"hashed_code":"code-i","status":"pending",
+            "teams":[{"team_id":"team_a-default","role":"MEMBER"}],"hashed_code":"code-i","status":"pending",
             "expires_at":99000000,"created_by":"user_admin","created_at":1000000}"#,
         &invite("a", "i"),
     );

@@ -203,7 +203,10 @@ pub(super) fn invite(organization: &str, name: &str) -> Invite {
         organization_id: org(organization),
         email: format!("{name}@example.com"),
         role: MemberRole::Member,
-        teams: vec![],
+        teams: vec![InvitedTo {
+            team_id: team(&format!("{organization}-default")),
+            role: BoundRole::Member,
+        }],
         hashed_code: format!("code-{name}"),
         status: InviteStatus::Pending,
         expires_at: at(99),
