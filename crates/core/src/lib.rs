@@ -6,6 +6,7 @@
 //! Start at [`id`] for identifiers, [`money`] for amounts and [`error`] for the table of codes.
 
 pub mod body;
+pub mod budget;
 pub mod civil;
 pub mod entropy;
 pub mod error;
@@ -17,6 +18,7 @@ pub mod trace;
 pub mod usage;
 
 pub use body::BodyForm;
+pub use budget::BudgetTarget;
 pub use entropy::{Entropy, SystemEntropy};
 pub use error::{Code, Error, Fault};
 pub use id::{

@@ -8,58 +8,9 @@
 mod tests;
 
 use lw_core::{
-    BudgetId, GroupId, ModelProviderId, OrganizationId, ProjectId, TeamId, UserId, VirtualKeyId,
+    BudgetId, BudgetTarget, GroupId, ModelProviderId, OrganizationId, ProjectId, TeamId, UserId,
+    VirtualKeyId,
 };
-
-/// What a budget is for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Target {
-    /// All calls of an organization.
-    Organization(OrganizationId),
-    /// Calls of a team.
-    Team(TeamId),
-    /// Calls that are filed into a project.
-    Project(ProjectId),
-    /// Calls of a key.
-    VirtualKey(VirtualKeyId),
-    /// Calls of a person's keys.
-    Principal(UserId),
-    /// Calls of the keys of each member of a group, member by member.
-    Group(GroupId),
-    /// Calls of each end user of a key.
-    EndUsersOfKey(VirtualKeyId),
-    /// Calls of each end user in a project.
-    EndUsersOfProject(ProjectId),
-}
-
-impl Target {
-    /// `scope_type` as REST shows it. Sorted as text, stored and shown spellings have one order.
-    #[must_use]
-    pub const fn scope_type(&self) -> &'static str {
-        match self {
-            Self::Organization(_) => "organization",
-            Self::Team(_) => "team",
-            Self::Project(_) => "project",
-            Self::VirtualKey(_) => "virtual_key",
-            Self::Principal(_) => "principal",
-            Self::Group(_) => "group",
-            Self::EndUsersOfKey(_) | Self::EndUsersOfProject(_) => "attributed_user",
-        }
-    }
-
-    /// `scope_id`: the target, or the anchor of a template.
-    #[must_use]
-    pub fn scope_id(&self) -> &str {
-        match self {
-            Self::Organization(id) => id.as_str(),
-            Self::Team(id) => id.as_str(),
-            Self::Project(id) | Self::EndUsersOfProject(id) => id.as_str(),
-            Self::VirtualKey(id) | Self::EndUsersOfKey(id) => id.as_str(),
-            Self::Principal(id) => id.as_str(),
-            Self::Group(id) => id.as_str(),
-        }
-    }
-}
 
 /// One scope of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,7 +78,7 @@ pub enum TeamRule {
 impl Spender {
     /// All that a budget can be for to apply to this key (domain 13.1), each once, sorted.
     #[must_use]
-    pub fn targets(&self, rule: TeamRule) -> Vec<Target> {
+    pub fn targets(&self, rule: TeamRule) -> Vec<BudgetTarget> {
         let Self {
             organization,
             key,
@@ -135,20 +86,20 @@ impl Spender {
             trace_project,
             principal,
         } = self;
-        let mut targets = vec![Target::Organization(organization.clone())];
+        let mut targets = vec![BudgetTarget::Organization(organization.clone())];
         if let Some(key) = key {
-            targets.push(Target::VirtualKey(key.clone()));
-            targets.push(Target::EndUsersOfKey(key.clone()));
+            targets.push(BudgetTarget::VirtualKey(key.clone()));
+            targets.push(BudgetTarget::EndUsersOfKey(key.clone()));
         }
         if let Some(project) = trace_project {
-            targets.push(Target::Project(project.id.clone()));
-            targets.push(Target::EndUsersOfProject(project.id.clone()));
+            targets.push(BudgetTarget::Project(project.id.clone()));
+            targets.push(BudgetTarget::EndUsersOfProject(project.id.clone()));
         }
         if let Some(principal) = principal {
-            targets.push(Target::Principal(principal.user.clone()));
-            targets.extend(principal.groups.iter().cloned().map(Target::Group));
+            targets.push(BudgetTarget::Principal(principal.user.clone()));
+            targets.extend(principal.groups.iter().cloned().map(BudgetTarget::Group));
         }
-        targets.extend(self.teams(rule).cloned().map(Target::Team));
+        targets.extend(self.teams(rule).cloned().map(BudgetTarget::Team));
         targets.sort_unstable();
         targets.dedup();
         targets
@@ -156,7 +107,7 @@ impl Spender {
 
     /// Whether a budget for `target` applies to this key.
     #[must_use]
-    pub fn counts_toward(&self, target: &Target, rule: TeamRule) -> bool {
+    pub fn counts_toward(&self, target: &BudgetTarget, rule: TeamRule) -> bool {
         let Self {
             organization,
             key,
@@ -170,12 +121,16 @@ impl Spender {
                 .is_some_and(|project| project.id == *id)
         };
         match target {
-            Target::Organization(id) => id == organization,
-            Target::Team(id) => self.teams(rule).any(|team| team == id),
-            Target::Project(id) | Target::EndUsersOfProject(id) => files_into(id),
-            Target::VirtualKey(id) | Target::EndUsersOfKey(id) => key.as_ref() == Some(id),
-            Target::Principal(id) => principal.as_ref().is_some_and(|person| person.user == *id),
-            Target::Group(id) => principal
+            BudgetTarget::Organization(id) => id == organization,
+            BudgetTarget::Team(id) => self.teams(rule).any(|team| team == id),
+            BudgetTarget::Project(id) | BudgetTarget::EndUsersOfProject(id) => files_into(id),
+            BudgetTarget::VirtualKey(id) | BudgetTarget::EndUsersOfKey(id) => {
+                key.as_ref() == Some(id)
+            }
+            BudgetTarget::Principal(id) => {
+                principal.as_ref().is_some_and(|person| person.user == *id)
+            }
+            BudgetTarget::Group(id) => principal
                 .as_ref()
                 .is_some_and(|person| person.groups.contains(id)),
         }
@@ -213,20 +168,22 @@ impl Spender {
 /// when there is none: a group's bucket is a member's, a template's an end user's.
 #[must_use]
 pub fn bucket_id(
-    target: &Target,
+    target: &BudgetTarget,
     principal: Option<&UserId>,
     end_user: Option<&str>,
     provider: Option<&ModelProviderId>,
 ) -> Option<String> {
     let base = target.scope_id();
     let mut bucket = match target {
-        Target::Group(_) => format!("{base}:{}", principal?),
-        Target::EndUsersOfKey(_) | Target::EndUsersOfProject(_) => format!("{base}:{}", end_user?),
-        Target::Organization(_)
-        | Target::Team(_)
-        | Target::Project(_)
-        | Target::VirtualKey(_)
-        | Target::Principal(_) => base.to_owned(),
+        BudgetTarget::Group(_) => format!("{base}:{}", principal?),
+        BudgetTarget::EndUsersOfKey(_) | BudgetTarget::EndUsersOfProject(_) => {
+            format!("{base}:{}", end_user?)
+        }
+        BudgetTarget::Organization(_)
+        | BudgetTarget::Team(_)
+        | BudgetTarget::Project(_)
+        | BudgetTarget::VirtualKey(_)
+        | BudgetTarget::Principal(_) => base.to_owned(),
     };
     if let Some(provider) = provider {
         bucket.push_str("|provider:");
@@ -241,7 +198,7 @@ pub struct BudgetFacts<'a> {
     /// The row.
     pub id: &'a BudgetId,
     /// What it is for.
-    pub target: &'a Target,
+    pub target: &'a BudgetTarget,
     /// The only provider that counts, if it is limited to one.
     pub provider: Option<&'a ModelProviderId>,
 }
@@ -304,16 +261,17 @@ impl Reach {
     /// team of the target when that is a project.
     #[must_use]
     pub fn of<'s>(
-        target: &Target,
+        target: &BudgetTarget,
         team: Option<&TeamId>,
         rule: TeamRule,
         active: impl IntoIterator<Item = &'s Spender>,
     ) -> Self {
         let above = |scope: &KeyScope| match (target, scope) {
-            (Target::Team(_) | Target::Project(_) | Target::Group(_), KeyScope::Organization) => {
-                true
-            }
-            (Target::Project(_), KeyScope::Team { id, .. }) => team == Some(id),
+            (
+                BudgetTarget::Team(_) | BudgetTarget::Project(_) | BudgetTarget::Group(_),
+                KeyScope::Organization,
+            ) => true,
+            (BudgetTarget::Project(_), KeyScope::Team { id, .. }) => team == Some(id),
             _ => false,
         };
         active
@@ -328,7 +286,7 @@ impl Reach {
     /// Whether a budget for `target` may be created: `false` means
     /// `gateway_budget_scope_unreachable`. Only teams, projects and groups are guarded.
     #[must_use]
-    pub const fn accepts(self, target: &Target, allow_unreachable: bool) -> bool {
+    pub const fn accepts(self, target: &BudgetTarget, allow_unreachable: bool) -> bool {
         let Self {
             reachable,
             any_key,
@@ -336,7 +294,7 @@ impl Reach {
         } = self;
         let guarded = matches!(
             target,
-            Target::Team(_) | Target::Project(_) | Target::Group(_)
+            BudgetTarget::Team(_) | BudgetTarget::Project(_) | BudgetTarget::Group(_)
         );
         !guarded || !any_key || reachable || allow_unreachable || ancestor_key
     }

@@ -15,9 +15,11 @@ pub use self::people::{
     ApiKey, BoundRole, CustomRole, Group, Invite, InviteStatus, InvitedTo, MemberRole,
     PermissionMode, Principal, RoleBinding, RoleKind, TeamMember, User,
 };
+pub use lw_core::BudgetTarget;
+
 pub use self::policy::{
-    Budget, BudgetTarget, CacheRule, Enforcement, FailureMode, Guardrail, GuardrailDirection,
-    ModelPrice, OnBreach, RoutingPolicy, Strategy,
+    Budget, CacheRule, Enforcement, FailureMode, Guardrail, GuardrailDirection, ModelPrice,
+    OnBreach, RoutingPolicy, Strategy,
 };
 
 /// What a scope row points at.

@@ -9,12 +9,11 @@ use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 
 use lw_core::{Error, OrganizationId, ProjectId, TeamId, UserId, VirtualKeyId};
-use lw_engine::budget_scope::{KeyScope, Principal, Spender, Target, TeamRule, TraceProject};
+use lw_engine::budget_scope::{KeyScope, Principal, Spender, TeamRule, TraceProject};
 use lw_store::config::VirtualKeyFilter;
 use lw_store::ledger::Spenders;
 use lw_store::rows::{BudgetTarget, Project, ProjectKind, Scope, Team, VirtualKey};
 
-use super::target::{decided, row_of};
 use crate::Admin;
 use crate::edge::stored;
 
@@ -135,8 +134,7 @@ impl<'a> Counting<'a> {
 
     /// All that a budget can be for to apply to a key.
     pub(super) fn targets(&self, key: &VirtualKey) -> Result<Vec<BudgetTarget>, Error> {
-        let targets = self.spender(key)?.targets(self.rule());
-        Ok(targets.into_iter().map(row_of).collect())
+        Ok(self.spender(key)?.targets(self.rule()))
     }
 
     /// Whose spend counts toward budgets for a target. `None`: each end user has a bucket of its own, or
@@ -182,7 +180,7 @@ impl<'a> Counting<'a> {
         self.keys(&scoped, &mut found, |_| Ok(true))?;
         if self.rule() == TeamRule::WithPrincipals {
             let members = self.admin.store.team_members(self.organization, team);
-            let target = decided(&BudgetTarget::Team(team.clone()));
+            let target = BudgetTarget::Team(team.clone());
             for member in members.map_err(stored)? {
                 let person = self.principal(&member.user_id)?;
                 self.keys_of(&member.user_id, &mut found, |key| {
@@ -193,7 +191,12 @@ impl<'a> Counting<'a> {
         found.spenders(projects.collect())
     }
 
-    fn counts(&self, key: &VirtualKey, person: &Principal, target: &Target) -> Result<bool, Error> {
+    fn counts(
+        &self,
+        key: &VirtualKey,
+        person: &Principal,
+        target: &BudgetTarget,
+    ) -> Result<bool, Error> {
         let spender = self.spender_of(key, Some(person.clone()))?;
         Ok(spender.counts_toward(target, self.rule()))
     }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::audited;
 use super::body::{BudgetPatch, NewBudget};
-use super::target::{Sees, budgets, decided, gate};
+use super::target::{Sees, budgets, gate};
 use super::view::{Figures, schedule};
 use crate::Admin;
 use crate::caller::{Caller, Permit};
@@ -295,7 +295,7 @@ fn reached(
         any_key: found.any_key,
         ancestor_key: found.ancestor_key,
     };
-    if reach.accepts(&decided(target), allow_unreachable) {
+    if reach.accepts(target, allow_unreachable) {
         return Ok(());
     }
     let sight = caller.sight(admin, budgets(Action::View))?;
@@ -410,7 +410,7 @@ pub(super) fn reset_bucket(
         BudgetTarget::EndUsersOfKey(_) | BudgetTarget::EndUsersOfProject(_)
     );
     let provider = row.provider_key.as_ref();
-    let bucket = bucket_id(&decided(&row.target), None, Some(end_user), provider);
+    let bucket = bucket_id(&row.target, None, Some(end_user), provider);
     let Some(bucket) = bucket.filter(|_| template) else {
         let message = "Only a budget with the scope attributed_user has a period for each end user: leave \
                        end_user_id out to reset the whole budget.";

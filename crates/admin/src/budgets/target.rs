@@ -14,7 +14,6 @@
 
 use lw_core::{Code, Error, GroupId, ProjectId, TeamId, UserId, VirtualKeyId};
 use lw_engine::access::{Action, Permission, Place, Resource};
-use lw_engine::budget_scope::Target;
 use lw_store::config::ScopeKind;
 use lw_store::rows::{BudgetTarget, Scope};
 
@@ -218,33 +217,5 @@ impl<'a> Sees<'a> {
                 }
             }
         }
-    }
-}
-
-/// The target as the engine knows it.
-pub(super) fn decided(target: &BudgetTarget) -> Target {
-    match target.clone() {
-        BudgetTarget::Organization(id) => Target::Organization(id),
-        BudgetTarget::Team(id) => Target::Team(id),
-        BudgetTarget::Project(id) => Target::Project(id),
-        BudgetTarget::VirtualKey(id) => Target::VirtualKey(id),
-        BudgetTarget::Principal(id) => Target::Principal(id),
-        BudgetTarget::Group(id) => Target::Group(id),
-        BudgetTarget::EndUsersOfKey(id) => Target::EndUsersOfKey(id),
-        BudgetTarget::EndUsersOfProject(id) => Target::EndUsersOfProject(id),
-    }
-}
-
-/// The engine's target as it is stored.
-pub(super) fn row_of(target: Target) -> BudgetTarget {
-    match target {
-        Target::Organization(id) => BudgetTarget::Organization(id),
-        Target::Team(id) => BudgetTarget::Team(id),
-        Target::Project(id) => BudgetTarget::Project(id),
-        Target::VirtualKey(id) => BudgetTarget::VirtualKey(id),
-        Target::Principal(id) => BudgetTarget::Principal(id),
-        Target::Group(id) => BudgetTarget::Group(id),
-        Target::EndUsersOfKey(id) => BudgetTarget::EndUsersOfKey(id),
-        Target::EndUsersOfProject(id) => BudgetTarget::EndUsersOfProject(id),
     }
 }

@@ -63,18 +63,34 @@ fn engineer() -> Spender {
 #[test]
 fn one_outcome_lands_in_the_buckets_of_the_published_example() {
     let cases = [
-        (Target::Organization(organization()), None, Some("org_1")),
-        (Target::Team(team("team_9")), None, Some("team_9")),
-        (Target::Project(project("proj_x")), None, None),
         (
-            Target::VirtualKey(key("vk_1")),
+            BudgetTarget::Organization(organization()),
+            None,
+            Some("org_1"),
+        ),
+        (BudgetTarget::Team(team("team_9")), None, Some("team_9")),
+        (BudgetTarget::Project(project("proj_x")), None, None),
+        (
+            BudgetTarget::VirtualKey(key("vk_1")),
             Some("mp_a"),
             Some("vk_1|provider:mp_a"),
         ),
-        (Target::VirtualKey(key("vk_1")), Some("mp_b"), None),
-        (Target::Principal(user("user_a")), None, Some("user_a")),
-        (Target::Group(group("grp_3")), None, Some("grp_3:user_a")),
-        (Target::EndUsersOfKey(key("vk_1")), None, Some("vk_1:u1")),
+        (BudgetTarget::VirtualKey(key("vk_1")), Some("mp_b"), None),
+        (
+            BudgetTarget::Principal(user("user_a")),
+            None,
+            Some("user_a"),
+        ),
+        (
+            BudgetTarget::Group(group("grp_3")),
+            None,
+            Some("grp_3:user_a"),
+        ),
+        (
+            BudgetTarget::EndUsersOfKey(key("vk_1")),
+            None,
+            Some("vk_1:u1"),
+        ),
     ];
     for (n, (target, filter, expected)) in cases.into_iter().enumerate() {
         let filter = filter.map(provider);
@@ -95,7 +111,7 @@ fn one_outcome_lands_in_the_buckets_of_the_published_example() {
 
 #[test]
 fn a_personal_key_counts_toward_its_persons_teams_unless_it_has_one_of_its_own() {
-    let nine = Target::Team(team("team_9"));
+    let nine = BudgetTarget::Team(team("team_9"));
     let counts = |spender: &Spender| spender.counts_toward(&nine, TeamRule::WithPrincipals);
     let scoped = |scopes| Spender {
         scopes,
@@ -116,7 +132,7 @@ fn a_personal_key_counts_toward_its_persons_teams_unless_it_has_one_of_its_own()
     ])));
     assert!(
         scoped(vec![at("team_7", false)])
-            .counts_toward(&Target::Team(team("team_7")), TeamRule::Narrow)
+            .counts_toward(&BudgetTarget::Team(team("team_7")), TeamRule::Narrow)
     );
     let filed = |trace_project| Spender {
         trace_project,
@@ -134,8 +150,8 @@ fn a_personal_key_counts_toward_its_persons_teams_unless_it_has_one_of_its_own()
 
 #[test]
 fn buckets_of_members_and_end_users_need_one() {
-    let members = Target::Group(group("grp_3"));
-    let users = Target::EndUsersOfProject(project("proj_1"));
+    let members = BudgetTarget::Group(group("grp_3"));
+    let users = BudgetTarget::EndUsersOfProject(project("proj_1"));
     assert_eq!(bucket_id(&members, None, Some("u"), None), None);
     assert_eq!(bucket_id(&users, Some(&user("user_a")), None, None), None);
     // An end user may look like anything.
@@ -154,7 +170,7 @@ fn buckets_of_members_and_end_users_need_one() {
 #[test]
 fn a_dispatch_without_a_provider_counts_only_on_unfiltered_budgets() {
     let id = BudgetId::parse("bgt_1").expect("an id");
-    let target = Target::Organization(organization());
+    let target = BudgetTarget::Organization(organization());
     let (one, two) = (provider("mp_1"), provider("mp_2"));
     for (filter, served, counts) in [
         (None, None, true),
@@ -184,14 +200,14 @@ fn a_budget_that_nobody_can_meet_is_refused_unless_somebody_stands_above_it() {
         personal: false,
     };
     let (five, proj) = (
-        Target::Team(team("team_5")),
-        Target::Project(project("proj_5")),
+        BudgetTarget::Team(team("team_5")),
+        BudgetTarget::Project(project("proj_5")),
     );
     let (people, person) = (
-        Target::Group(group("grp_5")),
-        Target::Principal(user("user_5")),
+        BudgetTarget::Group(group("grp_5")),
+        BudgetTarget::Principal(user("user_5")),
     );
-    let accepts = |target: &Target, keys: &[Spender], allow| {
+    let accepts = |target: &BudgetTarget, keys: &[Spender], allow| {
         let of = team("team_5");
         let reach = Reach::of(target, Some(&of), TeamRule::WithPrincipals, keys);
         (reach.as_str(), reach.accepts(target, allow))
@@ -264,7 +280,7 @@ fn oracle(spender: &Spender, rule: TeamRule) -> BTreeSet<String> {
     out
 }
 
-fn word(target: &Target) -> String {
+fn word(target: &BudgetTarget) -> String {
     format!("{} {}", target.scope_type(), target.scope_id())
 }
 
@@ -275,21 +291,21 @@ const PROJECTS: [(&str, &str); 3] = [
     ("proj_3", "team_b"),
 ];
 
-fn every_target() -> Vec<Target> {
+fn every_target() -> Vec<BudgetTarget> {
     let mut out = vec![
-        Target::Organization(organization()),
-        Target::Organization(OrganizationId::parse("org_2").expect("an id")),
+        BudgetTarget::Organization(organization()),
+        BudgetTarget::Organization(OrganizationId::parse("org_2").expect("an id")),
     ];
-    out.extend(TEAMS.map(|name| Target::Team(team(name))));
+    out.extend(TEAMS.map(|name| BudgetTarget::Team(team(name))));
     for (name, _) in PROJECTS {
-        out.push(Target::Project(project(name)));
-        out.push(Target::EndUsersOfProject(project(name)));
+        out.push(BudgetTarget::Project(project(name)));
+        out.push(BudgetTarget::EndUsersOfProject(project(name)));
     }
     for n in ["1", "2"] {
-        out.push(Target::VirtualKey(key(&format!("vk_{n}"))));
-        out.push(Target::EndUsersOfKey(key(&format!("vk_{n}"))));
-        out.push(Target::Principal(user(&format!("user_{n}"))));
-        out.push(Target::Group(group(&format!("grp_{n}"))));
+        out.push(BudgetTarget::VirtualKey(key(&format!("vk_{n}"))));
+        out.push(BudgetTarget::EndUsersOfKey(key(&format!("vk_{n}"))));
+        out.push(BudgetTarget::Principal(user(&format!("user_{n}"))));
+        out.push(BudgetTarget::Group(group(&format!("grp_{n}"))));
     }
     out
 }

@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 
 use lw_core::{
-    BudgetId, CacheRuleId, GroupId, GuardrailId, ModelPriceId, ModelProviderId, NanoUsd,
-    OrganizationId, ProjectId, RoutingPolicyId, TeamId, UnixMicros, UserId, VirtualKeyId,
+    BudgetId, CacheRuleId, GuardrailId, ModelPriceId, ModelProviderId, NanoUsd, OrganizationId,
+    ProjectId, RoutingPolicyId, UnixMicros, VirtualKeyId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Scope;
+use super::{BudgetTarget, Scope};
 
 /// How a routing policy orders its providers (domain 8.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,57 +56,6 @@ pub struct RoutingPolicy {
     pub created_at: UnixMicros,
     /// When it was last changed.
     pub updated_at: UnixMicros,
-}
-
-/// What a budget is for (domain 11).
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "id", rename_all = "snake_case")]
-pub enum BudgetTarget {
-    /// Everything in the organization.
-    Organization(OrganizationId),
-    /// A team.
-    Team(TeamId),
-    /// A project.
-    Project(ProjectId),
-    /// One key.
-    VirtualKey(VirtualKeyId),
-    /// One person.
-    Principal(UserId),
-    /// Each member of a group.
-    Group(GroupId),
-    /// Each end user of a key.
-    EndUsersOfKey(VirtualKeyId),
-    /// Each end user of a project.
-    EndUsersOfProject(ProjectId),
-}
-
-impl BudgetTarget {
-    /// `scope_type` as REST shows it.
-    #[must_use]
-    pub const fn scope_type(&self) -> &'static str {
-        match self {
-            Self::Organization(_) => "organization",
-            Self::Team(_) => "team",
-            Self::Project(_) => "project",
-            Self::VirtualKey(_) => "virtual_key",
-            Self::Principal(_) => "principal",
-            Self::Group(_) => "group",
-            Self::EndUsersOfKey(_) | Self::EndUsersOfProject(_) => "attributed_user",
-        }
-    }
-
-    /// `scope_id`: the target, or the anchor of a template.
-    #[must_use]
-    pub fn scope_id(&self) -> &str {
-        match self {
-            Self::Organization(id) => id.as_str(),
-            Self::Team(id) => id.as_str(),
-            Self::Project(id) | Self::EndUsersOfProject(id) => id.as_str(),
-            Self::VirtualKey(id) | Self::EndUsersOfKey(id) => id.as_str(),
-            Self::Principal(id) => id.as_str(),
-            Self::Group(id) => id.as_str(),
-        }
-    }
 }
 
 /// What a breached budget does.
