@@ -505,6 +505,7 @@ impl Filler {
             managed_by_virtual_key_id: Some(key.id.clone()),
             archived_at: None,
             created_by: "instance-admin".to_owned(),
+            made_from: None,
             revision: 1,
             created_at: at,
             updated_at: at,

@@ -255,6 +255,7 @@ pub(super) fn create(
         managed_by_virtual_key_id: None,
         archived_at: None,
         created_by: permit.actor(),
+        made_from: made_from(admin, permit, target)?,
         revision: 1,
         created_at: now,
         updated_at: now,
@@ -553,8 +554,26 @@ impl Mutation {
 /// A live budget that the caller sees and may do `action` to.
 fn changeable(admin: &Admin, caller: &Caller, id: &str, action: Action) -> Result<Budget, Error> {
     let row = live(admin, caller, id)?.ok_or_else(not_found)?;
-    gate(admin, caller, &row.target, action)?;
+    if row.made_from.is_none() || row.made_from.as_ref() != caller.project.as_ref().map(|p| &p.id) {
+        gate(admin, caller, &row.target, action)?;
+    }
     Ok(row)
+}
+
+/// The project of a caller who may create a budget for `target` only because a project may.
+fn made_from(
+    admin: &Admin,
+    caller: &Caller,
+    target: &BudgetTarget,
+) -> Result<Option<ProjectId>, Error> {
+    let Some(project) = &caller.project else {
+        return Ok(None);
+    };
+    match gate(admin, caller, target, Action::Create) {
+        Ok(()) => Ok(None),
+        Err(error) if error.code() == Code::PermissionDenied => Ok(Some(project.id.clone())),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whose audit log a budget's changes stand in: that of the project that it is for, or of the only project

@@ -143,8 +143,7 @@ fn mismatch(kind: &'static str) -> Error {
 
 /// Insists that the caller may do `action` to an existing budget where its target asks for it.
 ///
-/// A project may create budgets above itself (management-api 9.3) and not lift them: who made one does not
-/// tell, for an administrator's service key that names a project goes by the same name as the project's.
+/// A project may create budgets above itself (management-api 9.3) and not lift those of others.
 ///
 /// # Errors
 /// `permission_denied`, or the store failed.

@@ -221,6 +221,7 @@ fn facts(row: &Budget, period: Period) -> Map<String, Value> {
         managed_by_virtual_key_id: _,
         archived_at,
         created_by: _,
+        made_from: _,
         revision: _,
         created_at,
         updated_at: _,

@@ -120,6 +120,7 @@ impl Wish {
             managed_by_virtual_key_id: Some(key.id.clone()),
             archived_at: None,
             created_by: caller.actor(),
+            made_from: None,
             revision: 1,
             created_at: now,
             updated_at: now,

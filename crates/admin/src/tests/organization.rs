@@ -45,6 +45,7 @@ pub(super) fn budget(plane: &Plane, name: &str, target: BudgetTarget) -> BudgetI
         managed_by_virtual_key_id: None,
         archived_at: None,
         created_by: "test".into(),
+        made_from: None,
         revision: 1,
         created_at: NOW,
         updated_at: NOW,

@@ -121,6 +121,10 @@ pub struct Budget {
     pub archived_at: Option<UnixMicros>,
     /// Who created it.
     pub created_by: String,
+    /// The project that made it for something above itself, by the leave of management-api 9.3 alone:
+    /// whoever may change budgets there may change this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_from: Option<ProjectId>,
     /// Counts the changes of this row.
     pub revision: i64,
     /// When it was created.

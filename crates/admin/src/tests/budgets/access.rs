@@ -416,6 +416,48 @@ async fn a_project_does_not_lift_the_caps_that_were_set_above_it() {
 }
 
 #[tokio::test]
+async fn a_project_changes_what_it_made_above_itself_and_not_what_an_administrator_made_there() {
+    let World { plane, .. } = world().await;
+    let legacy = project_token("acme", "default");
+    let sibling = project_token("acme", "second");
+    let named = [("x-project-id", "default")];
+    for scope in [
+        json!({ "kind": "organization", "organization_id": "acme" }),
+        json!({ "kind": "team", "team_id": "default" }),
+        json!({ "kind": "principal", "principal_user_id": "user_anna" }),
+    ] {
+        let wish = body(json!({ "scope": scope, "allow_unreachable": true }));
+        let make = async |token: &str| {
+            let sent = Some(wish.clone());
+            let got = plane
+                .call_with(token, Method::POST, BUDGETS, &named, sent)
+                .await;
+            assert_eq!(got.status, 201, "{got:?}");
+            path(&got.json()["budget"])
+        };
+        let raise = async |token: &str, path: &str| {
+            let more = Some(json!({ "limit_usd": 999_999 }));
+            let got = plane.call_with(token, Method::PATCH, path, &[], more).await;
+            got.status.as_u16()
+        };
+        // An administrator's key without an owner goes by the project's name in the audit log, too.
+        let set_above = make(&plane.acme).await;
+        assert_eq!(raise(&legacy, &set_above).await, 403, "{scope}");
+        let its_own = make(&legacy).await;
+        assert_eq!(raise(&legacy, &its_own).await, 200, "{scope}");
+        assert!(
+            [403, 404].contains(&raise(&sibling, &its_own).await),
+            "{scope}"
+        );
+        assert_eq!(raise(&plane.acme, &its_own).await, 200, "{scope}");
+        let ended = plane
+            .call_with(&legacy, Method::DELETE, &its_own, &[], None)
+            .await;
+        assert_eq!(ended.status, 200, "{scope}");
+    }
+}
+
+#[tokio::test]
 async fn whoever_may_at_the_level_of_a_budget_may_also_name_a_project() {
     let named = [("x-project-id", "default")];
     let world_of_team = world().await;

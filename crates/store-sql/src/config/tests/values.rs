@@ -319,6 +319,7 @@ pub(super) fn budget(organization: &str, name: &str, target: BudgetTarget) -> Bu
         managed_by_virtual_key_id: None,
         archived_at: None,
         created_by: String::from("user_admin"),
+        made_from: None,
         revision: 1,
         created_at: at(10),
         updated_at: at(10),
