@@ -11,6 +11,7 @@ use http::{HeaderValue, StatusCode};
 use lw_core::error::{Correlation, Dialect, render};
 use lw_core::{Code, Error, Fault};
 use lw_store::StoreError;
+use serde_json::Value;
 
 /// The families of management-api 2: which credentials a path takes, and which envelope it answers in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +52,31 @@ impl Family {
     /// Whether calls are counted against the rate limit of their credential (management-api 27).
     pub(crate) const fn is_rate_limited(self) -> bool {
         matches!(self, Self::Gateway)
+    }
+}
+
+/// The refusal of a change that is based on an old revision. `kind` is `budget`, `virtual_key`, …;
+/// `current` is the resource as it stands.
+pub(crate) fn changed_since(kind: &str, current: Value) -> Error {
+    let noun = kind.replace('_', " ");
+    let message =
+        format!("The {noun} changed since it was read. Read it again and repeat the change.");
+    Error::new(Code::RevisionConflict, message).with("current", current)
+}
+
+/// What a failed store means to a caller who wrote a resource that may carry an `external_id`.
+pub(crate) fn unwritten(kind: &'static str, external_id: Option<&str>, error: StoreError) -> Error {
+    match error {
+        StoreError::Conflict {
+            field: "external_id",
+        } => {
+            let noun = kind.replace('_', " ");
+            let message = format!("Another {noun} of the organization has this external_id.");
+            Error::new(Code::ExternalIdConflict, message)
+                .with("resource", kind)
+                .with("external_id", external_id)
+        }
+        error => stored(error),
     }
 }
 

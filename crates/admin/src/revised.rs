@@ -8,14 +8,14 @@
 //! Must never be given a row whose [`Row::show`] holds a secret: the audit log keeps what it shows. Start
 //! at [`Change::run`].
 
-use lw_core::{Code, Error, UnixMicros};
+use lw_core::{Error, UnixMicros};
 use lw_store::StoreError;
 use lw_store::config::{self, ChangeEvent, Committed, Write};
 use serde_json::{Map, Value};
 
 use crate::Admin;
 use crate::caller::Caller;
-use crate::edge::stored;
+use crate::edge::{changed_since, stored};
 use crate::idempotency::Keep;
 use crate::serve::Answer;
 use crate::write::{Act, Filed, Tried, commit_answer, until_fresh};
@@ -194,7 +194,7 @@ impl Change<'_> {
                 let before = find()?;
                 let old = Shown::of(self.admin, &before);
                 if self.seen.is_some_and(|seen| seen != old.revision) {
-                    return Err(conflict::<R>(old.body));
+                    return Err(changed_since(R::KIND, old.body));
                 }
                 let now = self.admin.clock.now();
                 let mut after = before.clone();
@@ -238,14 +238,7 @@ impl Change<'_> {
                     Err(error) => Err(R::refused(error)),
                 }
             },
-            || conflict::<R>(last.take()),
+            || changed_since(R::KIND, last.take()),
         )
     }
-}
-
-fn conflict<R: Row>(current: Value) -> Error {
-    let noun = R::KIND.replace('_', " ");
-    let message =
-        format!("The {noun} changed since it was read. Read it again and repeat the change.");
-    Error::new(Code::RevisionConflict, message).with("current", current)
 }

@@ -21,7 +21,7 @@ use super::target::{Sees, budgets, gate};
 use super::view::{Figures, schedule};
 use crate::Admin;
 use crate::caller::{Caller, Permit};
-use crate::edge::stored;
+use crate::edge::{changed_since, stored, unwritten};
 use crate::idempotency::Keep;
 use crate::input::{BODY, refuse};
 use crate::keys;
@@ -275,7 +275,7 @@ pub(super) fn create(
     let answer = Answer::created(json!({ "budget": body })).at_revision(revision);
     let writes = [Write::InsertBudget(&row)];
     commit_answer(admin, &writes, change, answer, keep, |error| {
-        conflict(error, &row)
+        unwritten("budget", row.external_id.as_deref(), error)
     })
 }
 
@@ -421,7 +421,7 @@ pub(super) fn reset_bucket(
     };
     let shown = shown(admin, row.clone(), now, false)?;
     if seen.is_some_and(|seen| seen != row.revision) {
-        return Err(revision_conflict(shown.body));
+        return Err(changed_since("budget", shown.body));
     }
     let change = Act {
         action: "gateway.budget.reset",
@@ -489,7 +489,10 @@ impl Mutation {
                 let before = changeable(admin, caller, id, self.needs)?;
                 let now = admin.clock.now();
                 if seen.is_some_and(|seen| seen != before.revision) {
-                    return Err(revision_conflict(shown(admin, before, now, false)?.body));
+                    return Err(changed_since(
+                        "budget",
+                        shown(admin, before, now, false)?.body,
+                    ));
                 }
                 let changed = change(before.clone(), now)?;
                 if changed == before && !self.forgets_boundaries {
@@ -507,14 +510,16 @@ impl Mutation {
                         Ok(Tried::Stale)
                     }
                     Err(StoreError::Missing) => Err(not_found()),
-                    Err(error) => Err(conflict(error, &after)),
+                    Err(error) => Err(unwritten("budget", after.external_id.as_deref(), error)),
                 }
             },
             || {
                 let now = admin.clock.now();
                 let current = last.take().map(|row| shown(admin, row, now, false));
                 match current.transpose() {
-                    Ok(shown) => revision_conflict(shown.map_or(Value::Null, |shown| shown.body)),
+                    Ok(shown) => {
+                        changed_since("budget", shown.map_or(Value::Null, |shown| shown.body))
+                    }
                     Err(error) => error,
                 }
             },
@@ -554,7 +559,9 @@ impl Mutation {
 /// A live budget that the caller sees and may do `action` to.
 fn changeable(admin: &Admin, caller: &Caller, id: &str, action: Action) -> Result<Budget, Error> {
     let row = live(admin, caller, id)?.ok_or_else(not_found)?;
-    if row.made_from.is_none() || row.made_from.as_ref() != caller.project.as_ref().map(|p| &p.id) {
+    let made_here = (caller.project.as_ref())
+        .is_some_and(|project| row.made_from.as_ref() == Some(&project.id));
+    if !made_here {
         gate(admin, caller, &row.target, action)?;
     }
     Ok(row)
@@ -610,23 +617,4 @@ fn event(row: &Budget, kind: ChangeKind) -> ChangeEvent {
 /// The answer of a write to a budget that does not exist for the caller.
 fn not_found() -> Error {
     Error::new(Code::GatewayBudgetNotFound, "Budget not found.")
-}
-
-fn revision_conflict(current: Value) -> Error {
-    let message = "The budget changed since it was read. Read it again and repeat the change.";
-    Error::new(Code::RevisionConflict, message).with("current", current)
-}
-
-fn conflict(error: StoreError, row: &Budget) -> Error {
-    match error {
-        StoreError::Conflict {
-            field: "external_id",
-        } => {
-            let message = "Another budget of the organization has this external_id.";
-            Error::new(Code::ExternalIdConflict, message)
-                .with("resource", "budget")
-                .with("external_id", row.external_id.clone())
-        }
-        error => stored(error),
-    }
 }

@@ -24,7 +24,7 @@ use super::own_budget;
 use super::{config, routing, view};
 use crate::Admin;
 use crate::caller::{Caller, Permit};
-use crate::edge::stored;
+use crate::edge::{changed_since, stored, unwritten};
 use crate::idempotency::Keep;
 use crate::input::Given;
 use crate::page::Keyset;
@@ -266,7 +266,7 @@ pub(crate) fn mint(
     }
     let answer = Answer::created(minted(&shown.body, &secret)).at_revision(shown.revision);
     commit_answer(admin, &writes, change, answer, keep, |error| {
-        conflict(error, &key)
+        unwritten("virtual_key", key.external_id.as_deref(), error)
     })
 }
 
@@ -544,7 +544,7 @@ impl Mutation<'_> {
                 gates::change(admin, caller, &before, self.needs)?;
                 let old = shown(admin, &before)?;
                 if seen.is_some_and(|seen| seen != before.revision) {
-                    return Err(revision_conflict(old.body));
+                    return Err(changed_since("virtual_key", old.body));
                 }
                 if before.status == KeyStatus::Revoked && !self.refusal.is_empty() {
                     return Err(Error::new(Code::BadRequest, self.refusal));
@@ -559,7 +559,7 @@ impl Mutation<'_> {
                 last.set(old.body.clone());
                 self.write(admin, caller, &before, old.body, &after, now)
             },
-            || revision_conflict(last.take()),
+            || changed_since("virtual_key", last.take()),
         )
     }
 
@@ -622,7 +622,11 @@ impl Mutation<'_> {
             Ok(_) => Ok(Tried::Done(new)),
             Err(StoreError::Missing) => Err(not_found()),
             Err(StoreError::Stale) => Ok(Tried::Stale),
-            Err(error) => Err(conflict(error, after)),
+            Err(error) => Err(unwritten(
+                "virtual_key",
+                after.external_id.as_deref(),
+                error,
+            )),
         }
     }
 }
@@ -655,23 +659,4 @@ fn event(key: &VirtualKey, kind: ChangeKind) -> ChangeEvent {
 /// The answer to a key that does not exist for the caller.
 pub(crate) fn not_found() -> Error {
     Error::new(Code::VirtualKeyNotFound, "Virtual key not found.")
-}
-
-fn revision_conflict(current: Value) -> Error {
-    let message = "The virtual key changed since it was read. Read it again and repeat the change.";
-    Error::new(Code::RevisionConflict, message).with("current", current)
-}
-
-fn conflict(error: StoreError, key: &VirtualKey) -> Error {
-    match error {
-        StoreError::Conflict {
-            field: "external_id",
-        } => {
-            let message = "Another virtual key of the organization has this external_id.";
-            Error::new(Code::ExternalIdConflict, message)
-                .with("resource", "virtual_key")
-                .with("external_id", key.external_id.clone())
-        }
-        error => stored(error),
-    }
 }

@@ -15,7 +15,7 @@ use super::kinds::KINDS;
 use super::{gates, service, view};
 use crate::Admin;
 use crate::caller::{Caller, Permit};
-use crate::edge::stored;
+use crate::edge::{changed_since, stored};
 use crate::permission::{ModelProvidersSet, ProjectView};
 use crate::write::{Tried, commit, until_fresh};
 
@@ -67,7 +67,7 @@ pub(crate) fn put(
                 }
             }
         },
-        || service::revision_conflict(Value::Null),
+        || changed_since("model_provider", Value::Null),
     )?;
     of(admin, permit)
 }

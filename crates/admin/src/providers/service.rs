@@ -16,7 +16,7 @@ use super::headers::Headers;
 use super::kind::Kind;
 use super::{dialled, gates, settings, view};
 use crate::caller::{Caller, Permit};
-use crate::edge::stored;
+use crate::edge::{changed_since, stored};
 use crate::idempotency::Keep;
 use crate::input::{BODY, Given, Problems};
 use crate::page::Keyset;
@@ -185,7 +185,10 @@ pub(crate) fn update(
             let before = existing(admin, permit, id)?;
             gates::change(admin, permit, &before)?;
             if seen.is_some_and(|seen| seen != before.revision) {
-                return Err(revision_conflict(view::provider(admin, &before)));
+                return Err(changed_since(
+                    "model_provider",
+                    view::provider(admin, &before),
+                ));
             }
             let kind = kind_of(&before)?;
             let policy = admin.base_url_policy.as_ref();
@@ -204,7 +207,7 @@ pub(crate) fn update(
             }
             Ok(tried)
         },
-        || revision_conflict(last.take()),
+        || changed_since("model_provider", last.take()),
     )
 }
 
@@ -279,7 +282,7 @@ pub(crate) fn delete(
             gates::delete(admin, permit, &row)?;
             let body = view::provider(admin, &row);
             if seen.is_some_and(|seen| seen != row.revision) {
-                return Err(revision_conflict(body));
+                return Err(changed_since("model_provider", body));
             }
             let change = Act {
                 action: "gateway.provider_binding.deleted",
@@ -306,7 +309,7 @@ pub(crate) fn delete(
                 Err(error) => Err(stored(error)),
             }
         },
-        || revision_conflict(last.take()),
+        || changed_since("model_provider", last.take()),
     )
 }
 
@@ -416,13 +419,6 @@ fn event(row: &ModelProvider) -> ChangeEvent {
 /// The refusal of what does not exist, and of what the caller may not know of.
 pub(super) fn not_found() -> Error {
     Error::new(Code::ModelProviderNotFound, "Model provider not found.")
-}
-
-/// The refusal of a change that is based on an old revision.
-pub(super) fn revision_conflict(current: Value) -> Error {
-    let message =
-        "The model provider changed since it was read. Read it again and repeat the change.";
-    Error::new(Code::RevisionConflict, message).with("current", current)
 }
 
 /// What a failed write means to the caller.
