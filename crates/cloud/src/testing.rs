@@ -174,3 +174,8 @@ impl World {
         self.script.seen.lock().clone()
     }
 }
+
+/// An error in every way that it can be written.
+pub(crate) fn shown(error: &crate::error::CloudError) -> String {
+    format!("{error} {error:?} {error:#?}")
+}
