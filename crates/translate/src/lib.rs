@@ -24,6 +24,7 @@ pub mod reasoning;
 pub mod sequencer;
 pub mod signature;
 pub mod stream;
+pub mod tool_ids;
 
 pub mod chat;
 pub mod converse;
