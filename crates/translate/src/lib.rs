@@ -12,6 +12,7 @@
 //! [`write_answer`], streams through [`stream::Translator`]. Beside them stand what is not a
 //! conversation: [`embeddings`], [`count`] and [`failure`].
 
+pub mod count;
 pub mod drops;
 pub mod frames;
 pub mod ir;
