@@ -28,6 +28,7 @@ pub mod stream;
 pub mod tool_ids;
 
 pub mod chat;
+mod claude;
 pub mod converse;
 pub mod gemini;
 pub mod messages;

@@ -4,9 +4,8 @@
 
 use super::media::cache;
 use super::read::STANDARD_ONLY;
-use super::schema;
-use super::thinking::{self, Model, Plan};
 use super::turns::{self, Turns};
+use crate::claude::{self, Model, Plan, Sampling, schema};
 use crate::drops::Drops;
 use crate::ir::{Function, JSON_TOOL, OutputFormat, Part, Request, Tool, ToolChoice};
 use crate::json::{self, Obj, Object};
@@ -50,7 +49,7 @@ pub(crate) fn write_request(
     judge_fields(&request, &mut drops)?;
     let structure = structure(&mut request, model, &drops)?;
     let forced = matches!(structure, Structure::Tool(_));
-    let plan = thinking::plan(&request, model, forced, &mut drops)?;
+    let plan = claude::plan(&request, model, forced, &mut drops)?;
 
     let max_tokens = match request.max_output {
         // Callers of this dialect have to say it themselves; the provider tells them.
@@ -107,7 +106,17 @@ pub(crate) fn write_request(
     if !config.is_empty() {
         body = body.raw("output_config", &config.end());
     }
-    body = sampling(body, &request, model, plan, &mut drops)?;
+    let Sampling {
+        temperature,
+        top_p,
+        top_k,
+        stop,
+    } = claude::sampling(&request, model, plan, &mut drops)?;
+    body = body
+        .num_if("temperature", temperature)
+        .num_if("top_p", top_p)
+        .num_if("top_k", top_k)
+        .texts_if("stop_sequences", &stop);
     body = body.raw_if("cache_control", cache(request.cache));
     body = owned(body, &mut request, &mut betas, &mut drops)?;
     if request.stream {
@@ -261,67 +270,6 @@ fn knows(request: &Request, name: &str) -> bool {
             .and_then(|tool| tool.get("name").and_then(json::text))
             .is_some_and(|own| own == name),
     })
-}
-
-fn sampling(
-    mut body: Obj,
-    request: &Request,
-    model: Model,
-    plan: Plan,
-    drops: &mut Drops,
-) -> Result<Obj, Problem> {
-    let is_one = |number: &serde_json::Number| number.as_f64() == Some(1.0);
-    let fixed = model.is_self_steering();
-    let mut temperature = request.temperature.as_ref();
-    if let Some(number) = temperature
-        && (fixed || plan.is_on())
-    {
-        if !is_one(number) {
-            let why = if fixed {
-                "the model sets it itself"
-            } else {
-                "it must be 1 while thinking"
-            };
-            drops.leave_out_field(Field::Temperature, why)?;
-        }
-        // One is what happens anyway.
-        temperature = None;
-    }
-    let mut top_p = request.top_p.as_ref();
-    let low = |number: &serde_json::Number| number.as_f64().is_some_and(|number| number < 0.95);
-    let why = match top_p {
-        Some(number) if fixed && is_one(number) => {
-            top_p = None;
-            None
-        }
-        Some(_) if fixed => Some("the model sets it itself"),
-        Some(number) if plan.is_on() && low(number) => Some("it must be near 1 while thinking"),
-        Some(_) if temperature.is_some() => Some("only one of it and `temperature` is taken"),
-        _ => None,
-    };
-    if let Some(why) = why {
-        drops.leave_out_field(Field::TopP, why)?;
-        top_p = None;
-    }
-    let mut top_k = request.top_k.as_ref();
-    if top_k.is_some() && (fixed || plan.is_on()) {
-        drops.leave_out_field(Field::TopK, "the model sets it itself")?;
-        top_k = None;
-    }
-    let (stop, blank): (Vec<String>, Vec<String>) = request
-        .stop
-        .iter()
-        .cloned()
-        .partition(|text| !text.trim().is_empty());
-    if !blank.is_empty() {
-        drops.leave_out_field(Field::Stop, "blank text cannot end an answer")?;
-    }
-    body = body
-        .num_if("temperature", temperature)
-        .num_if("top_p", top_p)
-        .num_if("top_k", top_k)
-        .texts_if("stop_sequences", &stop);
-    Ok(body)
 }
 
 /// Fields that only this dialect has: end user, tier, and what callers of others may add.

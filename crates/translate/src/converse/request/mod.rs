@@ -10,10 +10,11 @@ mod tools;
 mod tuning;
 mod turns;
 
+use crate::claude::Model;
 use crate::drops::Drops;
 use crate::ir::{OutputFormat, Part, Request, ToolChoice};
 use crate::json::Obj;
-use crate::models::{ClaudeTier, Family};
+use crate::models::Family;
 use crate::names::Field;
 use crate::{Outgoing, Problem, Target};
 use turns::{cache_point, text_block};
@@ -40,15 +41,9 @@ pub(crate) fn write_request(
         thinking.is_claude(),
         &mut drops,
     )?;
-    let inference = tuning::inference(&mut request, family, thinking, &mut drops)?;
-    let additional = tuning::additional(
-        &mut request,
-        target,
-        family,
-        thinking,
-        schema_tool,
-        &mut drops,
-    )?;
+    tuning::sampling(&mut request, thinking, &mut drops)?;
+    let inference = tuning::inference(&request);
+    let additional = tuning::additional(&mut request, target, family, thinking, &mut drops)?;
     drops.judge_rest(&mut request)?;
 
     let mut body = Obj::new()
@@ -111,17 +106,9 @@ fn refuse_and_leave_out(request: &mut Request, drops: &mut Drops) -> Result<(), 
     Ok(())
 }
 
-/// Whether the model's answer can be held to a schema by the provider itself: Claude from 4.5 on, and
-/// Opus 4.1.
+/// Whether Bedrock itself can hold the model to a schema.
 fn has_schemas(family: Family) -> bool {
-    match family {
-        Family::Claude { tier, version } => {
-            version >= (4, 5)
-                || version == (0, 0)
-                || (tier == ClaudeTier::Opus && version >= (4, 1))
-        }
-        Family::Nova | Family::Gemini { .. } | Family::Other => false,
-    }
+    family.is_claude() && Model::of_family(family).has_structured_output()
 }
 
 /// Whether a tool has to stand in for a schema (providers 15.1). Where the caller wants a tool called, there

@@ -375,8 +375,8 @@ fn hosted_tools_are_left_out_and_mcp_is_refused() {
     };
     let (body, dropped) = sent(with("web_search"), CLAUDE);
     assert_eq!(body.get("toolConfig"), None);
-    assert_eq!(dropped, ["web_search"]);
-    assert_eq!(refused(with("mcp"), CLAUDE).0, "mcp");
+    assert_eq!(dropped, ["tools"]);
+    assert_eq!(refused(with("mcp"), CLAUDE).0, "tools");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::turns::cache_point;
 use crate::Problem;
+use crate::claude::schema;
 use crate::drops::Drops;
 use crate::ir::{Function, JSON_TOOL, OutputFormat, Part, Request, Tool, ToolChoice};
 use crate::json::Obj;
@@ -66,6 +67,9 @@ pub(super) fn write(
 
     let mut specs: Vec<String> = Vec::new();
     for function in &functions {
+        if function.strict == Some(true) && !super::has_schemas(family) {
+            drops.leave_out("strict", "the model is not held to schemas")?;
+        }
         specs.push(tool_spec(function, family));
         if family.is_claude() {
             specs.extend(
@@ -123,14 +127,14 @@ fn functions<'a>(request: &'a Request, drops: &mut Drops) -> Result<Vec<&'a Func
         match tool {
             Tool::Function(function) => functions.push(function),
             Tool::Hosted { kind, .. } if kind == "mcp" => {
-                return Err(drops.refuse(
-                    kind,
+                return Err(drops.refuse_field(
+                    Field::Tools,
                     "Bedrock does not call MCP servers",
                     "call the server yourself and pass its tools as functions",
                 ));
             }
-            Tool::Hosted { kind, .. } => {
-                drops.leave_out(kind, "another provider runs this tool")?;
+            Tool::Hosted { .. } => {
+                drops.leave_out_field(Field::Tools, "another provider runs one of them")?;
             }
         }
     }
@@ -169,7 +173,9 @@ fn undeclared(name: &str) -> Function {
 }
 
 fn tool_spec(function: &Function, family: Family) -> String {
-    let schema = Obj::new().raw("json", function.schema()).end();
+    let schema = Obj::new()
+        .raw("json", &schema::typed(function.schema()))
+        .end();
     let description = function
         .description
         .as_deref()

@@ -12,7 +12,7 @@ use crate::json::{self, Obj, Object};
 const DEEPEST: usize = 48;
 
 /// A tool's schema, which must say that it is an object.
-pub(super) fn typed(schema: &str) -> Cow<'_, str> {
+pub(crate) fn typed(schema: &str) -> Cow<'_, str> {
     let text = schema.trim();
     let says_type = Object::of_body(text.as_bytes()).is_ok_and(|object| object.has("type"));
     let Some(rest) = text.strip_prefix('{').filter(|_| !says_type) else {
@@ -25,7 +25,7 @@ pub(super) fn typed(schema: &str) -> Cow<'_, str> {
 
 /// An output schema, whose objects must say that they have no other properties. What follows the closed
 /// schema follows the open one as well.
-pub(super) fn closed(schema: &str) -> Cow<'_, str> {
+pub(crate) fn closed(schema: &str) -> Cow<'_, str> {
     match RawValue::from_string(schema.to_owned()) {
         Ok(raw) => close(&raw, DEEPEST).map_or(Cow::Borrowed(schema), Cow::Owned),
         Err(_) => Cow::Borrowed(schema),

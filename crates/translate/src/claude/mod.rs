@@ -1,4 +1,11 @@
-//! What a Claude model is told about thinking, and what has to give way to it (providers 14).
+//! What Claude takes on every cloud: thinking and what has to give way to it (providers 14), sampling, and
+//! the form of schemas.
+//!
+//! Anthropic's own API and Bedrock's Converse put the same things into different fields; what they are is
+//! decided here. Start at [`plan`] and [`sampling`].
+
+mod sampling;
+pub(crate) mod schema;
 
 use crate::drops::Drops;
 use crate::ir::{Effort, Part, Reasoning, Request, Role};
@@ -9,16 +16,18 @@ use crate::reasoning::{self, CLAUDE_LEAST, ClaudeThinking};
 use crate::signature::Origin;
 use crate::{Dialect, Problem, Target};
 
+pub(crate) use sampling::{Sampling, sampling};
+
 /// What is known of the model.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Model {
-    pub(super) family: Family,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Model {
+    pub(crate) family: Family,
     /// Most output tokens.
-    pub(super) most: u64,
+    pub(crate) most: u64,
 }
 
 impl Model {
-    pub(super) fn of(target: &Target<'_>) -> Self {
+    pub(crate) fn of(target: &Target<'_>) -> Self {
         let family = match Family::of(target.name) {
             claude @ Family::Claude { .. } => claude,
             // A server that imitates the dialect: its models are taken for a Claude that does not tell
@@ -28,17 +37,24 @@ impl Model {
                 version: (0, 0),
             },
         };
+        let known = Self::of_family(family);
+        Self {
+            most: target.max_output.unwrap_or(known.most),
+            ..known
+        }
+    }
+
+    /// A model of which only the family is known.
+    pub(crate) fn of_family(family: Family) -> Self {
         Self {
             family,
-            most: target
-                .max_output
-                .unwrap_or_else(|| family.claude_max_output()),
+            most: family.claude_max_output(),
         }
     }
 
     /// From Opus 4.7 and Sonnet 5 on: sampling parameters and thinking budgets are refused, and thinking
     /// may be on by itself.
-    pub(super) fn is_self_steering(self) -> bool {
+    pub(crate) fn is_self_steering(self) -> bool {
         let Family::Claude { tier, version } = self.family else {
             return false;
         };
@@ -46,28 +62,28 @@ impl Model {
     }
 
     /// From 4.5 on: output by a schema without a forced tool, and strict tools.
-    pub(super) fn has_structured_output(self) -> bool {
+    pub(crate) fn has_structured_output(self) -> bool {
         matches!(self.family, Family::Claude { version, .. } if version >= (4, 5))
     }
 }
 
 /// The decision about thinking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Plan {
-    pub(super) told: ClaudeThinking,
+pub(crate) struct Plan {
+    pub(crate) told: ClaudeThinking,
     /// It is switched off in so many words.
-    pub(super) disabled: bool,
+    pub(crate) disabled: bool,
     /// Its text is wanted even where the model would hide it.
     summarized: bool,
 }
 
 impl Plan {
-    pub(super) const fn is_on(self) -> bool {
+    pub(crate) const fn is_on(self) -> bool {
         !matches!(self.told, ClaudeThinking::Off)
     }
 
     /// The field `thinking`.
-    pub(super) fn json(self) -> Option<String> {
+    pub(crate) fn json(self) -> Option<String> {
         let on = |kind: &str| Obj::new().str("type", kind);
         let display = self.summarized.then_some("summarized");
         match self.told {
@@ -80,7 +96,7 @@ impl Plan {
     }
 
     /// `output_config.effort`.
-    pub(super) const fn effort(self) -> Option<Effort> {
+    pub(crate) const fn effort(self) -> Option<Effort> {
         match self.told {
             ClaudeThinking::Adaptive(effort) => effort,
             _ => None,
@@ -99,7 +115,7 @@ impl Plan {
 ///
 /// # Errors
 /// The output cap cannot hold the least that Claude thinks, or something has to be left out that must not.
-pub(super) fn plan(
+pub(crate) fn plan(
     request: &Request,
     model: Model,
     forced: bool,
