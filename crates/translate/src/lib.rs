@@ -14,6 +14,7 @@
 
 pub mod count;
 pub mod drops;
+pub mod failure;
 pub mod frames;
 pub mod ir;
 pub mod json;
