@@ -26,7 +26,13 @@ const NEVER_JUDGED: [&str; 11] = [
 ];
 
 /// Fields that must not be left out, with the reason and the remedy.
-const REFUSED: [(Dialect, &str, &str, &str); 7] = [
+const REFUSED: [(Dialect, &str, &str, &str); 8] = [
+    (
+        Dialect::Gemini,
+        "cached_content",
+        "a part of the prompt lies in a cache of Google's",
+        "send the whole prompt in `contents`",
+    ),
     (
         Dialect::Chat,
         "functions",
@@ -142,9 +148,6 @@ impl Drops {
     /// Something must not be left out.
     pub fn judge_rest(&mut self, request: &mut Request) -> Result<(), Problem> {
         for (name, value) in std::mem::take(&mut request.rest) {
-            if NEVER_JUDGED.contains(&name.as_str()) {
-                continue;
-            }
             let harmless = match (name.as_str(), value.get()) {
                 // What is asked for is what happens anyway.
                 ("n", "1" | "0") | ("store" | "background", "false") => true,
@@ -160,6 +163,9 @@ impl Drops {
                 .find(|(from, field, ..)| *from == self.from && *field == name);
             if let Some((_, _, why, remedy)) = refused {
                 return Err(self.refuse(&name, why, remedy));
+            }
+            if NEVER_JUDGED.contains(&name.as_str()) {
+                continue;
             }
             self.leave_out(&name, "the provider has nothing like it")?;
         }

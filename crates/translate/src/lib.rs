@@ -12,6 +12,7 @@
 //! [`write_answer`], streams through [`stream::Translator`]. Beside them stand what is not a
 //! conversation: [`embeddings`], [`count`] and [`failure`].
 
+pub mod count;
 pub mod drops;
 pub mod failure;
 pub mod frames;
@@ -25,8 +26,10 @@ pub mod reasoning;
 pub mod sequencer;
 pub mod signature;
 pub mod stream;
+pub mod tool_ids;
 
 pub mod chat;
+mod claude;
 pub mod converse;
 pub mod gemini;
 pub mod messages;

@@ -1,19 +1,24 @@
-//! Placeholder of the skeleton.
+//! Gemini `generateContent`: callers of the Gemini API, and Gemini models on the Gemini API and on
+//! Vertex AI.
+//!
+//! Google's JSON has two spellings for every key and optional ids for calls; both are dealt with at the
+//! edge ([`fields`], [`request`]), so that nothing inside knows of them. A function call is always whole,
+//! and a seal may stand on any part ([`seal`]).
 
-use crate::ir::{Answer, Event, Request};
+mod fields;
+mod request;
+mod schema;
+mod seal;
+mod thinking;
+
+use crate::ir::{Answer, Event};
 use crate::sequencer::Step;
 use crate::stream::{StreamReader, StreamWriter};
-use crate::{Caller, Outgoing, Problem, Target};
+use crate::{Caller, Problem};
 
-pub(crate) fn write_request(_request: Request, _target: &Target<'_>) -> Result<Outgoing, Problem> {
-    Err(Problem::bad("not built", ""))
-}
+pub(crate) use request::{read_request, write_request};
 
 pub(crate) fn read_answer(_body: &[u8]) -> Result<Answer, Problem> {
-    Err(Problem::bad("not built", ""))
-}
-
-pub(crate) fn read_request(_body: &[u8]) -> Result<Request, Problem> {
     Err(Problem::bad("not built", ""))
 }
 
