@@ -13,6 +13,7 @@
 //! conversation: [`embeddings`], [`count`] and [`failure`].
 
 pub mod drops;
+pub mod embeddings;
 pub mod frames;
 pub mod ir;
 pub mod json;
