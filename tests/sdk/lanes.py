@@ -175,6 +175,15 @@ SERVED = frozenset(
 )
 """The pairs that the product has."""
 
+EMBEDS = {
+    "lane-openai": "text-embedding-3-small",
+    "lane-custom": "nomic-embed-text",
+}
+"""Lanes that serve embeddings, and their model for it. To come: azure, bedrock, vertex-gemini, gemini."""
+
+COUNTS_TOKENS = {"lane-anthropic"}
+"""Lanes whose tokens can be counted over the Messages API. To come: gemini, and both of vertex."""
+
 PAIRS = tuple(
     (surface, kind) for surface in SURFACES for kind in KINDS.values() if (surface, kind.name) in SERVED
 )
