@@ -196,6 +196,12 @@ impl Block {
     }
 }
 
+/// Each frame with the one before it.
+pub(crate) fn with_before(frames: &[String]) -> impl Iterator<Item = (&str, &str)> {
+    let before = std::iter::once("").chain(frames.iter().map(String::as_str));
+    before.zip(frames.iter().map(String::as_str))
+}
+
 type Told = (Vec<Block>, StopReason, Option<String>);
 
 /// What a directive scripted.

@@ -72,6 +72,16 @@ impl Piece {
         self
     }
 
+    /// The same for arguments, which are cut anywhere: a word that began in the frame before is
+    /// not counted again.
+    pub(crate) fn arguing(self, before: &str, part: &str) -> Self {
+        let goes_on = before.ends_with(|last: char| !last.is_whitespace())
+            && part.starts_with(|first: char| !first.is_whitespace());
+        let mut piece = self.carrying(part);
+        piece.words = piece.words.saturating_sub(u64::from(goes_on));
+        piece
+    }
+
     /// The frame that carries the final usage (`reported` is false when it was left out).
     pub(crate) fn usage(bytes: String, reported: bool) -> Self {
         Self::lead(bytes).reporting(reported)

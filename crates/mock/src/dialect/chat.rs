@@ -4,7 +4,7 @@
 //! nearly-OpenAI vendors do differently is in [`crate::scripted::Quirks`]. Start at [`whole`] and
 //! [`stream`].
 
-use crate::answer::{Bill, Block, Draft};
+use crate::answer::{Bill, Block, Draft, with_before};
 use crate::json::{Obj, quote};
 use crate::plan::Piece;
 use crate::scripted::{Quirks, StopReason};
@@ -81,12 +81,13 @@ pub(crate) fn stream(draft: &Draft, azure: bool) -> Vec<Piece> {
                     let opening = opening(draft, block);
                     chunks.lead(&format!("{{\"tool_calls\":[{opening}]}}"));
                 }
-                for part in frames {
+                for (before, part) in with_before(frames) {
                     let delta = format!(
                         r#"{{"tool_calls":[{{"index":{call},"function":{{"arguments":{}}}}}]}}"#,
                         quote(part)
                     );
-                    chunks.content(&delta, part);
+                    chunks.lead(&delta);
+                    chunks.mark(|piece| piece.arguing(before, part));
                 }
             }
             // The vendor keeps both to itself.
@@ -155,6 +156,13 @@ impl Chunks {
     fn lead(&mut self, delta: &str) {
         let chunk = self.chunk(delta, "null", self.rest);
         self.pieces.push(Piece::lead(chunk));
+    }
+
+    /// Changes what was said last.
+    fn mark(&mut self, change: impl FnOnce(Piece) -> Piece) {
+        if let Some(last) = self.pieces.pop() {
+            self.pieces.push(change(last));
+        }
     }
 
     fn content(&mut self, delta: &str, part: &str) {

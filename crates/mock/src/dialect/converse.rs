@@ -5,7 +5,7 @@
 
 use data_encoding::BASE64;
 
-use crate::answer::{Bill, Block, Draft};
+use crate::answer::{Bill, Block, Draft, with_before};
 use crate::frame::Frame;
 use crate::json::{Obj, json_or_text};
 use crate::plan::Piece;
@@ -97,13 +97,13 @@ fn block_events(draft: &Draft, block: &Block, at: u64, index: &mut u64, pieces: 
                 .str("toolUseId", id.as_deref().unwrap_or(&made))
                 .end();
             pieces.push(start(here, &tool));
-            for part in frames {
+            for (before, part) in with_before(frames) {
                 let input = Obj::new().str("input", part).end();
                 let piece = event("contentBlockDelta", |event| {
                     let delta = Obj::new().raw("toolUse", &input).end();
                     event.num("contentBlockIndex", here).raw("delta", &delta)
                 });
-                pieces.push(piece.carrying(part));
+                pieces.push(piece.arguing(before, part));
             }
         }
         Block::Server { name, input, .. } => {

@@ -3,7 +3,7 @@
 //! A stream reports the input side in `message_start` and the whole bill in `message_delta`.
 //! Start at [`whole`] and [`stream`].
 
-use crate::answer::{Bill, Block, Draft};
+use crate::answer::{Bill, Block, Draft, with_before};
 use crate::dialect::named_event;
 use crate::json::{Obj, json_or_text, quote};
 use crate::plan::Piece;
@@ -100,9 +100,10 @@ fn block_events(draft: &Draft, block: &Block, at: u64, index: &mut u64, pieces: 
             frames,
         } => {
             let index = open(&tool_block(draft, *call, id.as_deref(), name, "{}"), pieces);
-            for part in frames {
+            for (before, part) in with_before(frames) {
                 let delta = delta("input_json_delta", "partial_json", part);
-                pieces.push(Piece::content(block_delta(index, &delta), part));
+                let piece = Piece::lead(block_delta(index, &delta));
+                pieces.push(piece.arguing(before, part));
             }
             pieces.push(block_stop(index));
         }

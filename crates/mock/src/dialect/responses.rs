@@ -3,7 +3,7 @@
 //! Events are named and numbered; the last one repeats the whole response, with usage. No `[DONE]`.
 //! Start at [`whole`] and [`stream`].
 
-use crate::answer::{Bill, Block, Draft};
+use crate::answer::{Bill, Block, Draft, with_before};
 use crate::dialect::named_event;
 use crate::json::{Obj, quote};
 use crate::plan::Piece;
@@ -306,10 +306,10 @@ impl<'a> Item<'a> {
     }
 
     fn argument_events(&self, name: &str, frames: &[String], events: &mut Events) {
-        for text in frames {
-            events.content("response.function_call_arguments.delta", text, |event| {
-                self.place(event).str("delta", text)
-            });
+        for (before, part) in with_before(frames) {
+            let name = "response.function_call_arguments.delta";
+            let event = events.event(name, |event| self.place(event).str("delta", part));
+            events.pieces.push(Piece::lead(event).arguing(before, part));
         }
         events.lead("response.function_call_arguments.done", |event| {
             self.place(event)

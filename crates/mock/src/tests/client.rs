@@ -217,3 +217,53 @@ pub(super) fn until(what: &str, mut holds: impl FnMut() -> bool) {
         std::thread::yield_now();
     }
 }
+
+/// A frame of an AWS event stream.
+#[derive(Debug)]
+pub(super) struct FrameGot {
+    /// `event` or `exception`.
+    pub(super) message: String,
+    pub(super) kind: String,
+    pub(super) payload: Value,
+}
+
+/// Reads frames and checks their sums. The error says what is wrong, after how many frames.
+pub(super) fn frames(mut bytes: &[u8]) -> Result<Vec<FrameGot>, (usize, &'static str)> {
+    let mut out = Vec::new();
+    while !bytes.is_empty() {
+        let wrong = |why| (out.len(), why);
+        let number = |at: usize| {
+            let four = bytes.get(at..at + 4).and_then(|four| four.try_into().ok());
+            four.map(u32::from_be_bytes).ok_or(wrong("cut"))
+        };
+        let (total, headers) = (number(0)? as usize, number(4)? as usize);
+        let frame = bytes.get(..total).ok_or(wrong("cut"))?;
+        if number(8)? != crc32fast::hash(&frame[..8])
+            || number(total - 4)? != crc32fast::hash(&frame[..total - 4])
+        {
+            return Err(wrong("checksum"));
+        }
+        let (mut message, mut kind) = (String::new(), String::new());
+        let mut rest = &frame[12..12 + headers];
+        while let Some((len, after)) = rest.split_first() {
+            let (name, after) = after.split_at(usize::from(*len));
+            assert_eq!(after[0], 7, "a string");
+            let len = usize::from(u16::from_be_bytes([after[1], after[2]]));
+            let value = String::from_utf8_lossy(&after[3..3 + len]).into_owned();
+            match name {
+                b":message-type" => message = value,
+                b":event-type" | b":exception-type" => kind = value,
+                _ => {}
+            }
+            rest = &after[3 + len..];
+        }
+        let payload = serde_json::from_slice(&frame[12 + headers..total - 4]);
+        out.push(FrameGot {
+            message,
+            kind,
+            payload: payload.unwrap_or(Value::Null),
+        });
+        bytes = &bytes[total..];
+    }
+    Ok(out)
+}
