@@ -102,6 +102,8 @@ pub struct Caller {
     pub freeform_tools: Vec<String>,
     /// Fields of the request that the answer repeats (Responses): name and JSON.
     pub echo: Vec<(String, ir::Raw)>,
+    /// See [`Request::hide_thinking`].
+    pub hide_thinking: bool,
 }
 
 impl Caller {
@@ -116,6 +118,7 @@ impl Caller {
             include_usage: request.include_usage,
             freeform_tools: freeform.collect(),
             echo: request.echo.clone(),
+            hide_thinking: request.hide_thinking,
             ..Self::default()
         }
     }
