@@ -68,8 +68,25 @@ fn every_request_is_written_for_every_provider_as_its_golden_says() {
     check("requests", &goldens);
 }
 
-/// What may differ, and why. `*` is any. A name that ends in `*` is any that begins so.
-const ALLOWED: [(&str, &str, &str, &str, &str); 0] = [];
+/// What may differ, and why: from, to, case, fact, reason. `*` at the end stands for any end.
+const ALLOWED: [(&str, &str, &str, &str, &str); 4] = [
+    (
+        "responses",
+        "*",
+        "freeform_tool",
+        "tools",
+        "the grammar of a free-form tool is told in its description",
+    ),
+    ("responses", "*", "coding_agent", "tools", "the same"),
+    (
+        "responses",
+        "*",
+        "namespace_tools",
+        "calls",
+        "only Responses has namespaces: elsewhere they are part of the name",
+    ),
+    ("responses", "*", "namespace_tools", "results", "the same"),
+];
 
 fn is_allowed(from: &str, to: &str, case: &str, fact: &str) -> bool {
     let fits = |pattern: &str, word: &str| match pattern.strip_suffix('*') {
