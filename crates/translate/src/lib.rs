@@ -15,6 +15,7 @@
 pub mod count;
 pub mod drops;
 pub mod failure;
+pub mod embeddings;
 pub mod frames;
 pub mod ir;
 pub mod json;

@@ -306,7 +306,7 @@ fn standard(data: &str) -> String {
             other => other,
         })
         .collect();
-    while out.len() % 4 != 0 {
+    while !out.len().is_multiple_of(4) {
         out.push('=');
     }
     out
