@@ -56,7 +56,7 @@ fn what_the_provider_says_is_what_the_caller_hears() {
 }
 
 /// What may differ, and why: from, to, case, fact, reason. `*` is any.
-const ALLOWED: [(&str, &str, &str, &str, &str); 1] = [(
+const ALLOWED: &[(&str, &str, &str, &str, &str)] = &[(
     "*",
     "messages",
     "refusal",
