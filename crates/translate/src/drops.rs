@@ -11,7 +11,7 @@ use crate::names::Field;
 use crate::{Dialect, Problem, Target};
 
 /// Fields that are consumed or given on by the translators, and never judged (providers 13).
-const NEVER_JUDGED: [&str; 11] = [
+const NEVER_JUDGED: [&str; 10] = [
     "cached_content",
     "safety_settings",
     "labels",
@@ -22,11 +22,16 @@ const NEVER_JUDGED: [&str; 11] = [
     "context_management",
     "fallbacks",
     "reasoning_max_tokens",
-    "include",
+];
+
+/// The same, of one dialect.
+const NEVER_JUDGED_OF: [(Dialect, &str); 2] = [
+    (Dialect::Chat, "mcp_servers"),
+    (Dialect::Responses, "include"),
 ];
 
 /// Fields that must not be left out, with the reason and the remedy.
-const REFUSED: [(Dialect, &str, &str, &str); 8] = [
+const REFUSED: [(Dialect, &str, &str, &str); 9] = [
     (
         Dialect::Gemini,
         "cached_content",
@@ -44,6 +49,13 @@ const REFUSED: [(Dialect, &str, &str, &str); 8] = [
         "function_call",
         "it is the old form of `tool_choice`",
         "use `tool_choice`",
+    ),
+    // Only the form `allowed_tools` is left to be judged.
+    (
+        Dialect::Chat,
+        "tool_choice",
+        "only OpenAI lets the model choose among some of the tools",
+        "offer those tools alone, or choose `auto`, `required` or one function",
     ),
     (
         Dialect::Responses,
@@ -142,6 +154,21 @@ impl Drops {
         self.refuse(field.spelled(self.from), why, remedy)
     }
 
+    /// Whether a field of the caller's dialect is never judged.
+    #[must_use]
+    pub fn is_never_judged(&self, name: &str) -> bool {
+        NEVER_JUDGED.contains(&name) || NEVER_JUDGED_OF.contains(&(self.from, name))
+    }
+
+    /// The refusal of a field that must not be left out, if it is one.
+    #[must_use]
+    pub fn refusal_of(&self, name: &str) -> Option<Problem> {
+        let (_, _, why, remedy) = REFUSED
+            .iter()
+            .find(|(from, field, ..)| *from == self.from && *field == name)?;
+        Some(self.refuse(name, why, remedy))
+    }
+
     /// Judges what no writer took, in the order of the body.
     ///
     /// # Errors
@@ -158,13 +185,10 @@ impl Drops {
             if harmless {
                 continue;
             }
-            let refused = REFUSED
-                .iter()
-                .find(|(from, field, ..)| *from == self.from && *field == name);
-            if let Some((_, _, why, remedy)) = refused {
-                return Err(self.refuse(&name, why, remedy));
+            if let Some(refusal) = self.refusal_of(&name) {
+                return Err(refusal);
             }
-            if NEVER_JUDGED.contains(&name.as_str()) {
+            if self.is_never_judged(&name) {
                 continue;
             }
             self.leave_out(&name, "the provider has nothing like it")?;

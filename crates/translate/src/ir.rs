@@ -69,6 +69,11 @@ pub struct Request {
     pub rest: Vec<(String, Raw)>,
     /// Fields that the answer repeats (Responses): name and JSON.
     pub echo: Vec<(String, Raw)>,
+    /// Names of the body's fields in their order (Chat Completions): of several that a provider cannot be
+    /// given, the first is named ([`crate::policy`]).
+    pub order: Vec<String>,
+    /// The answer shall not show what was thought (`reasoning.exclude` of Chat Completions).
+    pub hide_thinking: bool,
 }
 
 impl Request {
@@ -101,6 +106,8 @@ impl Request {
             drop_tuning: true,
             rest: Vec::new(),
             echo: Vec::new(),
+            order: Vec::new(),
+            hide_thinking: false,
         }
     }
 
@@ -128,9 +135,9 @@ impl Request {
     pub fn remote_sources(&self, to: Dialect) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
         let parts = self.turns.iter().flat_map(|turn| &turn.parts);
-        visit_sources(parts, &mut |source| {
+        visit_sources(parts, &mut |source, file| {
             if let Source::Url(url) = source
-                && !to.fetches(url)
+                && !to.fetches(url, file)
                 && !found.contains(url)
             {
                 found.push(url.clone());
@@ -147,10 +154,15 @@ impl Request {
     }
 }
 
-fn visit_sources<'a>(parts: impl IntoIterator<Item = &'a Part>, see: &mut dyn FnMut(&'a Source)) {
+/// Calls `see` with every source and whether it is a document or a sound.
+fn visit_sources<'a>(
+    parts: impl IntoIterator<Item = &'a Part>,
+    see: &mut dyn FnMut(&'a Source, bool),
+) {
     for part in parts {
         match part {
-            Part::Image(media) | Part::Document(media) | Part::Audio(media) => see(&media.source),
+            Part::Image(media) => see(&media.source, false),
+            Part::Document(media) | Part::Audio(media) => see(&media.source, true),
             Part::ToolResult(result) => visit_sources(&result.content, see),
             _ => {}
         }
@@ -175,11 +187,13 @@ fn inline(parts: &mut [Part], url: &str, media_type: &str, data: &str) {
 }
 
 impl Dialect {
-    /// Whether a provider of this dialect fetches such an address itself.
-    fn fetches(self, url: &str) -> bool {
+    /// Whether a provider of this dialect fetches such an address itself; `file`: of a document or a sound.
+    fn fetches(self, url: &str, file: bool) -> bool {
         let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| url.starts_with(prefix));
         match self {
-            Self::Chat | Self::Responses | Self::Messages => true,
+            // Chat Completions has addresses for pictures alone.
+            Self::Chat => !file,
+            Self::Responses | Self::Messages => true,
             Self::Gemini => starts(&[
                 "gs://",
                 "https://generativelanguage.googleapis.com/",

@@ -12,7 +12,9 @@
 //! [`write_answer`], streams through [`stream::Translator`]. Beside them stand what is not a
 //! conversation: [`embeddings`], [`count`] and [`failure`].
 
+pub mod count;
 pub mod drops;
+pub mod failure;
 pub mod embeddings;
 pub mod frames;
 pub mod ir;
@@ -20,13 +22,16 @@ pub mod json;
 pub mod media;
 pub mod models;
 pub mod names;
+pub mod policy;
 pub mod problem;
 pub mod reasoning;
 pub mod sequencer;
 pub mod signature;
 pub mod stream;
+pub mod tool_ids;
 
 pub mod chat;
+mod claude;
 pub mod converse;
 pub mod gemini;
 pub mod messages;
@@ -103,6 +108,8 @@ pub struct Caller {
     pub freeform_tools: Vec<String>,
     /// Fields of the request that the answer repeats (Responses): name and JSON.
     pub echo: Vec<(String, ir::Raw)>,
+    /// See [`Request::hide_thinking`].
+    pub hide_thinking: bool,
 }
 
 impl Caller {
@@ -117,6 +124,7 @@ impl Caller {
             include_usage: request.include_usage,
             freeform_tools: freeform.collect(),
             echo: request.echo.clone(),
+            hide_thinking: request.hide_thinking,
             ..Self::default()
         }
     }
@@ -142,16 +150,21 @@ pub fn read_request(from: Dialect, body: &[u8]) -> Result<Request, Problem> {
 /// The request has something that the provider cannot be given and that must not be left out.
 pub fn write_request(
     to: Dialect,
-    request: Request,
+    mut request: Request,
     target: &Target<'_>,
 ) -> Result<Outgoing, Problem> {
-    match to {
+    let dropped = policy::apply(&mut request, to, target)?;
+    let mut outgoing = match to {
         Dialect::Chat => chat::write_request(request, target),
         Dialect::Responses => responses::write_request(request, target),
         Dialect::Messages => messages::write_request(request, target),
         Dialect::Gemini => gemini::write_request(request, target),
         Dialect::Converse => converse::write_request(request, target),
-    }
+    }?;
+    outgoing.dropped.extend(dropped);
+    outgoing.dropped.sort_unstable();
+    outgoing.dropped.dedup();
+    Ok(outgoing)
 }
 
 /// Reads a provider's whole answer.

@@ -71,6 +71,17 @@ pub struct Tap {
     /// The last bytes of a JSON answer that was not held whole.
     tail: Vec<u8>,
     total: u64,
+    told: Option<Told>,
+}
+
+/// What whoever wrote the answer knows better than its bytes: the provider's own report, when the answer was
+/// translated.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Tokens, in all classes.
+    pub usage: Option<Usage>,
+    /// The service tier that served.
+    pub service_tier: Option<String>,
 }
 
 impl Tap {
@@ -89,6 +100,7 @@ impl Tap {
             truncated: false,
             tail: Vec::new(),
             total: 0,
+            told: None,
         }
     }
 
@@ -108,6 +120,11 @@ impl Tap {
     #[must_use]
     pub const fn form(&self) -> BodyForm {
         self.form
+    }
+
+    /// What holds instead of what the bytes say, from the end on.
+    pub fn tell(&mut self, told: Told) {
+        self.told = Some(told);
     }
 
     /// Keeps no more bytes than it has: the process is at its cap.
@@ -263,6 +280,14 @@ impl Tap {
         }
         if self.form == BodyForm::GeminiStream {
             gemini::ended(&mut self.observed);
+        }
+        if let Some(Told {
+            usage,
+            service_tier,
+        }) = &self.told
+        {
+            self.observed.usage = usage.map(Reading::Reported);
+            self.observed.service_tier.clone_from(service_tier);
         }
     }
 

@@ -1,44 +1,28 @@
-//! Placeholder of the skeleton.
+//! OpenAI Chat Completions: what most callers speak, and most servers.
+//!
+//! As the caller's dialect it is read with every field of OpenAI and those that vendors added
+//! ([`read_request`]), and answered with [`write_answer`] and [`Writer`]. As a provider's dialect it is
+//! written for custom servers and OpenAI-like vendors ([`write_request`], whose differences stand in
+//! `quirks`) and read leniently ([`read_answer`], [`Reader`]). Must never see a native lane: those bytes
+//! pass untouched.
 
-use crate::ir::{Answer, Event, Request};
-use crate::sequencer::Step;
-use crate::stream::{StreamReader, StreamWriter};
-use crate::{Caller, Outgoing, Problem, Target};
+mod answer;
+mod details;
+mod node;
+mod quirks;
+mod read;
+mod read_messages;
+mod shared;
+mod stream;
+mod stream_write;
+mod write;
+mod write_messages;
 
-pub(crate) fn write_request(_request: Request, _target: &Target<'_>) -> Result<Outgoing, Problem> {
-    Err(Problem::bad("not built", ""))
-}
+#[cfg(test)]
+mod tests;
 
-pub(crate) fn read_answer(_body: &[u8]) -> Result<Answer, Problem> {
-    Err(Problem::bad("not built", ""))
-}
-
-pub(crate) fn read_request(_body: &[u8]) -> Result<Request, Problem> {
-    Err(Problem::bad("not built", ""))
-}
-
-pub(crate) fn write_answer(_answer: Answer, _caller: &Caller) -> Vec<u8> {
-    Vec::new()
-}
-
-/// Reads a stream.
-#[derive(Debug, Default)]
-pub struct Reader;
-
-impl StreamReader for Reader {
-    fn frame(&mut self, _name: Option<&str>, _data: &[u8], _out: &mut Vec<Event>) {}
-    fn end(&mut self, _out: &mut Vec<Event>) {}
-}
-
-/// Writes a stream.
-pub struct Writer;
-
-impl Writer {
-    pub(crate) fn new(_caller: Caller) -> Self {
-        Self
-    }
-}
-
-impl StreamWriter for Writer {
-    fn step(&mut self, _step: Step, _out: &mut Vec<u8>) {}
-}
+pub(crate) use answer::{read_answer, write_answer};
+pub(crate) use read::read_request;
+pub use stream::Reader;
+pub use stream_write::Writer;
+pub(crate) use write::write_request;
