@@ -67,3 +67,26 @@ install_python() {
   make_venv "$1"
   "$1/bin/pip" install --quiet -r "$2"
 }
+
+has_node() {
+  command -v node >/dev/null && command -v npm >/dev/null &&
+    [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ]
+}
+
+# The packages that the folder $2 locks, installed at $1. Scripts of packages do not run, but of those that
+# are named after it. Not by `npm ci`: that refuses a lock without the optional packages of platforms that
+# the registry of whoever made it did not have. Versions and hashes are those of the lock all the same.
+node_with() {
+  once "$1" "$({ node --version && echo "$@" && cat "$2/package-lock.json"; } | sha256sum)" \
+    install_node "$@"
+}
+
+install_node() {
+  local to=$1 from=$2
+  shift 2
+  rm -rf "$to"
+  mkdir -p "$to"
+  cp "$from/package.json" "$from/package-lock.json" "$to"
+  npm install --prefix "$to" --ignore-scripts --no-audit --no-fund --loglevel=error >&2
+  [ $# = 0 ] || npm rebuild --prefix "$to" --loglevel=error "$@" >&2
+}

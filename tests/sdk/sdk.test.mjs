@@ -1,13 +1,15 @@
 // The OpenAI and Anthropic SDKs for Node, unchanged but for base URL and key. `test_node.py` runs
 // this with a gateway; by hand: GATEWAY=http://127.0.0.1:5563 KEY=vk-lw-... node --test
 import assert from "node:assert/strict";
+import { createRequire } from "node:module";
 import { test } from "node:test";
 
-// Installed outside of the work tree, so not found by its name alone.
-const { default: OpenAI } = await import(process.env.OPENAI_MODULE ?? "openai");
-const { default: Anthropic } = await import(process.env.ANTHROPIC_MODULE ?? "@anthropic-ai/sdk");
+const { GATEWAY, KEY, NODE_MODULES } = process.env;
+// Installed outside of the work tree, so not found by their names alone.
+const load = createRequire(NODE_MODULES ? `${NODE_MODULES}/tests.js` : import.meta.url);
+const OpenAI = load("openai");
+const Anthropic = load("@anthropic-ai/sdk");
 
-const { GATEWAY, KEY } = process.env;
 const openai = new OpenAI({ baseURL: `${GATEWAY}/v1`, apiKey: KEY, maxRetries: 0 });
 const anthropic = new Anthropic({ baseURL: GATEWAY, apiKey: KEY, maxRetries: 0 });
 

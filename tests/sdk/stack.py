@@ -136,6 +136,10 @@ class Stack:
         """The provider's requests whose body contains this."""
         return [request for request in self.seen() if marker in (request["body"] or "")]
 
+    def generations(self) -> int:
+        """How often the provider was asked for an answer so far."""
+        return len(httpx.get(f"{self.provider}/_mock/truth").raise_for_status().json()["data"])
+
     def disconnects(self) -> int:
         stats = httpx.get(f"{self.provider}/_mock/stats").raise_for_status().json()
         return stats["disconnects"]

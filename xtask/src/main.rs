@@ -78,6 +78,7 @@ fn test() -> anyhow::Result<()> {
     let binary = target_dir()?.join("debug").join("langwatch");
     step(cargo().args(["build", "--package", "langwatch"]))?;
     step(Command::new(root().join("tests/sdk/run")).arg(&binary))?;
+    step(Command::new(root().join("tests/cli/run")).arg(&binary))?;
     step(Command::new(root().join("tests/api/run")).arg(&binary))
 }
 

@@ -25,6 +25,10 @@ pub enum BodyForm {
     Opaque = 7,
     /// Already a JSON array of messages (a body that was too large to keep whole was cut to this).
     Messages = 8,
+    /// Gemini `generateContent` JSON, or a JSON array of its chunks.
+    GeminiJson = 9,
+    /// Gemini `streamGenerateContent` event stream.
+    GeminiStream = 10,
 }
 
 impl BodyForm {
@@ -40,6 +44,8 @@ impl BodyForm {
             5 => Self::MessagesStream,
             6 => Self::EmbeddingsJson,
             8 => Self::Messages,
+            9 => Self::GeminiJson,
+            10 => Self::GeminiStream,
             _ => Self::Opaque,
         }
     }

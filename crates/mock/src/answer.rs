@@ -10,19 +10,16 @@ use crate::directive::{Directive, UsageSpec};
 use crate::json::quote;
 use crate::record::Usage;
 use crate::request::{Ask, words};
+use crate::scripted::{Answer, Part, Quirks, ServerTool, StopReason, ToolCall};
+use crate::seal::sign;
 
 /// What the mock thinks, whenever it thinks.
 const THOUGHT: &str = "The user said something, so I will say it back.";
 const ECHO_WORDS: usize = 40;
+/// Letters of a scripted tool call's arguments in one frame.
+const ARGUMENT_FRAME: usize = 12;
 /// Above this a given count is a fault to report, not a number to bill.
 const SANE: u64 = 1_000_000_000_000;
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Stop {
-    End,
-    Length,
-    Tool,
-}
 
 /// One answer, ready to be written in a dialect.
 #[derive(Debug)]
@@ -31,15 +28,46 @@ pub(crate) struct Draft {
     pub(crate) n: u64,
     pub(crate) model: String,
     pub(crate) created: u64,
-    /// The text, or the tool's arguments, one element per content frame.
-    pub(crate) parts: Vec<String>,
-    /// The tool that is called, when `parts` are its arguments.
-    pub(crate) tool: Option<String>,
-    /// Thinking, one element per frame.
-    pub(crate) thought: Vec<String>,
-    pub(crate) stop: Stop,
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) stop: StopReason,
+    pub(crate) stop_sequence: Option<String>,
+    /// The finish reason that a directive gives verbatim.
+    pub(crate) finish: Option<String>,
+    /// The prompt was refused, and there is no answer.
+    pub(crate) blocked: Option<String>,
     pub(crate) include_usage: bool,
+    /// The caller asked for sealed reasoning.
+    pub(crate) sealed: bool,
+    /// The caller asked to see a summary of the reasoning.
+    pub(crate) summary: bool,
+    pub(crate) previous: Option<String>,
+    pub(crate) quirks: Quirks,
     pub(crate) bill: Bill,
+}
+
+/// One part of an answer, cut into what goes into each frame.
+#[derive(Debug)]
+pub(crate) enum Block {
+    Text(Vec<String>),
+    Refusal(Vec<String>),
+    Thinking {
+        frames: Vec<String>,
+        signature: String,
+    },
+    Redacted(String),
+    Tool {
+        /// Its place among the calls of this answer.
+        call: u64,
+        id: Option<String>,
+        name: String,
+        /// The arguments as JSON text.
+        frames: Vec<String>,
+    },
+    Server {
+        name: String,
+        input: String,
+        result: String,
+    },
 }
 
 /// The counts, and how they are reported.
@@ -53,45 +81,226 @@ pub(crate) struct Bill {
 
 impl Draft {
     pub(crate) fn new(n: u64, created: u64, ask: &Ask, directive: &Directive) -> Self {
-        let thinks = directive.thinking.unwrap_or(ask.thinks);
-        let thought = if thinks { pieces(THOUGHT) } else { Vec::new() };
-        let tool = ask.tool.clone().filter(|_| directive.tool_call);
-        let (parts, stop) = match &tool {
-            Some(_) => (arguments(ask, directive), Stop::Tool),
-            None => text_parts(ask, directive, words_in(&thought)),
+        let scripted = Answer::of_turns(&directive.turns, ask.tool_results);
+        let (blocks, stop, stop_sequence) = match scripted.or(directive.answer.as_ref()) {
+            Some(answer) => told(answer),
+            None => made_up(ask, directive),
         };
-        let spoken = words_in(&parts);
-        let bill = Bill::new(ask.words, spoken, words_in(&thought), directive);
+        let (spoken, thought) = (spoken(&blocks), thought(&blocks));
+        let bill = Bill::new(ask.words, spoken, thought, directive);
         let model = directive
             .model
             .clone()
             .or_else(|| ask.model.clone())
             .unwrap_or_default();
-        let include_usage = ask.include_usage;
         Self {
             n,
             model,
             created,
-            parts,
-            tool,
-            thought,
+            blocks,
             stop,
-            include_usage,
+            stop_sequence,
+            finish: directive.finish_reason.clone(),
+            blocked: directive.block_reason.clone(),
+            include_usage: ask.include_usage,
+            sealed: ask.sealed,
+            summary: ask.summary,
+            previous: ask.previous.clone(),
+            quirks: directive.quirks.clone(),
             bill,
         }
     }
 
+    /// All text of the answer, refusals and thoughts left out.
     pub(crate) fn text(&self) -> String {
-        self.parts.concat()
+        let text = |block: &Block| match block {
+            Block::Text(frames) => frames.concat(),
+            _ => String::new(),
+        };
+        self.blocks.iter().map(text).collect()
     }
 
+    pub(crate) fn refusal(&self) -> Option<String> {
+        self.blocks.iter().find_map(|block| match block {
+            Block::Refusal(frames) => Some(frames.concat()),
+            _ => None,
+        })
+    }
+
+    /// All thoughts that can be read.
+    pub(crate) fn thoughts(&self) -> String {
+        let thought = |block: &Block| match block {
+            Block::Thinking { frames, .. } => frames.concat(),
+            _ => String::new(),
+        };
+        self.blocks.iter().map(thought).collect()
+    }
+
+    pub(crate) fn calls_tools(&self) -> bool {
+        let is_call = |block: &Block| matches!(block, Block::Tool { .. });
+        self.blocks.iter().any(is_call)
+    }
+
+    /// Bytes of text and arguments.
     pub(crate) fn text_bytes(&self) -> u64 {
-        count(self.parts.iter().map(String::len).sum())
+        let bytes = self.blocks.iter().flat_map(Block::heard).map(String::len);
+        count(bytes.sum())
     }
 
     pub(crate) fn words(&self) -> u64 {
-        words_in(&self.parts)
+        spoken(&self.blocks)
     }
+
+    /// Makes the last word of the text longer: the token count stays. False without a text.
+    pub(crate) fn pad(&mut self, padding: &str) -> bool {
+        let last = self.blocks.iter_mut().rev().find_map(|block| match block {
+            Block::Text(frames) => Some(frames),
+            _ => None,
+        });
+        let Some(frames) = last else {
+            return false;
+        };
+        match frames.last_mut() {
+            Some(last) => last.push_str(padding),
+            None => frames.push(padding.to_owned()),
+        }
+        true
+    }
+
+    /// How many frames a stream has, more or less.
+    pub(crate) fn frames(&self) -> usize {
+        let frames = |block: &Block| match block {
+            Block::Text(frames) | Block::Refusal(frames) => frames.len() + 4,
+            Block::Thinking { frames, .. } | Block::Tool { frames, .. } => frames.len() + 4,
+            Block::Redacted(_) | Block::Server { .. } => 4,
+        };
+        self.blocks.iter().map(frames).sum::<usize>() + 8
+    }
+
+    /// An id for the call at this place: plain for the first one, as most answers have only one.
+    pub(crate) fn call_id(&self, prefix: &str, call: u64) -> String {
+        match call {
+            0 => format!("{prefix}_mock_{}", self.n),
+            _ => format!("{prefix}_mock_{}_{call}", self.n),
+        }
+    }
+}
+
+impl Block {
+    /// The frames that the caller sees as text or arguments.
+    fn heard(&self) -> &[String] {
+        match self {
+            Self::Text(frames) | Self::Refusal(frames) | Self::Tool { frames, .. } => frames,
+            Self::Thinking { .. } | Self::Redacted(_) | Self::Server { .. } => &[],
+        }
+    }
+}
+
+/// Each frame with the one before it.
+pub(crate) fn with_before(frames: &[String]) -> impl Iterator<Item = (&str, &str)> {
+    let before = std::iter::once("").chain(frames.iter().map(String::as_str));
+    before.zip(frames.iter().map(String::as_str))
+}
+
+type Told = (Vec<Block>, StopReason, Option<String>);
+
+/// What a directive scripted.
+fn told(answer: &Answer) -> Told {
+    let Answer {
+        parts,
+        stop,
+        stop_sequence,
+    } = answer;
+    let mut calls = 0;
+    let block = |part: &Part| match part {
+        Part::Text(text) => Block::Text(pieces(text)),
+        Part::Refusal(text) => Block::Refusal(pieces(text)),
+        Part::Thinking {
+            thinking,
+            signature,
+        } => Block::Thinking {
+            frames: pieces(thinking),
+            signature: signature.clone().unwrap_or_else(|| sign(thinking)),
+        },
+        Part::Redacted(data) => Block::Redacted(data.clone()),
+        Part::Tool(tool) => {
+            let ToolCall {
+                name,
+                arguments,
+                id,
+            } = tool;
+            calls += 1;
+            Block::Tool {
+                call: calls - 1,
+                id: id.clone(),
+                name: name.clone(),
+                frames: slices(arguments.get(), ARGUMENT_FRAME),
+            }
+        }
+        Part::ServerTool(tool) => {
+            let ServerTool {
+                name,
+                input,
+                result,
+            } = tool;
+            Block::Server {
+                name: name.clone(),
+                input: input.get().to_owned(),
+                result: result
+                    .as_ref()
+                    .map_or_else(|| String::from("[]"), |result| result.get().to_owned()),
+            }
+        }
+    };
+    let blocks: Vec<Block> = parts.iter().map(block).collect();
+    let usual = if calls > 0 {
+        StopReason::Tool
+    } else {
+        StopReason::End
+    };
+    (blocks, stop.unwrap_or(usual), stop_sequence.clone())
+}
+
+/// What the mock says when nobody told it what to say.
+fn made_up(ask: &Ask, directive: &Directive) -> Told {
+    let mut blocks = Vec::new();
+    let mut thought = 0;
+    if directive.thinking.unwrap_or(ask.thinks) {
+        thought = words(THOUGHT);
+        blocks.push(Block::Thinking {
+            frames: pieces(THOUGHT),
+            signature: sign(THOUGHT),
+        });
+    }
+    let stop = match ask.tool.clone().filter(|_| directive.tool_call) {
+        Some(name) => {
+            blocks.push(Block::Tool {
+                call: 0,
+                id: None,
+                name,
+                frames: arguments(ask, directive),
+            });
+            StopReason::Tool
+        }
+        None => {
+            let (frames, stop) = text_parts(ask, directive, thought);
+            blocks.push(Block::Text(frames));
+            stop
+        }
+    };
+    (blocks, stop, None)
+}
+
+fn spoken(blocks: &[Block]) -> u64 {
+    blocks.iter().map(|block| words_in(block.heard())).sum()
+}
+
+fn thought(blocks: &[Block]) -> u64 {
+    let words = |block: &Block| match block {
+        Block::Thinking { frames, .. } => words_in(frames),
+        _ => 0,
+    };
+    blocks.iter().map(words).sum()
 }
 
 impl Bill {
@@ -167,6 +376,19 @@ impl Bill {
         )
     }
 
+    /// Output without the reasoning, as Gemini counts it.
+    pub(crate) fn candidates(&self) -> String {
+        let counted = self.usage.output.saturating_sub(self.usage.reasoning);
+        let given = self.spec.completion_tokens.as_ref();
+        let absurd = given.filter(|value| sane(Some(value)).is_none());
+        shown(absurd, counted)
+    }
+
+    /// The cached input, if there is any to tell of.
+    pub(crate) fn has_cached(&self) -> bool {
+        self.spec.cached_tokens.is_some()
+    }
+
     /// Both kinds of cache writes.
     pub(crate) fn written(&self) -> u64 {
         self.usage.cache_write_5m + self.usage.cache_write_1h
@@ -220,11 +442,11 @@ fn pieces(text: &str) -> Vec<String> {
     text.split_inclusive(' ').map(str::to_owned).collect()
 }
 
-fn text_parts(ask: &Ask, directive: &Directive, thought: u64) -> (Vec<String>, Stop) {
+fn text_parts(ask: &Ask, directive: &Directive, thought: u64) -> (Vec<String>, StopReason) {
     let text = directive.text.clone().unwrap_or_else(|| echo(&ask.prompt));
     let mut parts = pieces(&text);
     if directive.frames.is_some() || directive.frame_text_bytes.is_some() {
-        return (shaped(&parts, directive), Stop::End);
+        return (shaped(&parts, directive), StopReason::End);
     }
     let given = directive.text.is_some()
         || directive
@@ -236,10 +458,10 @@ fn text_parts(ask: &Ask, directive: &Directive, thought: u64) -> (Vec<String>, S
         .map_or(u64::MAX, |max| max.saturating_sub(thought).max(1));
     let room = usize::try_from(room).unwrap_or(usize::MAX);
     if given || parts.len() <= room {
-        return (parts, Stop::End);
+        return (parts, StopReason::End);
     }
     parts.truncate(room);
-    (parts, Stop::Length)
+    (parts, StopReason::Length)
 }
 
 fn echo(prompt: &str) -> String {
@@ -261,8 +483,13 @@ fn arguments(ask: &Ask, directive: &Directive) -> Vec<String> {
     else {
         return pieces(&json);
     };
-    let letters: Vec<char> = json.chars().collect();
-    let size = letters.len().div_ceil(frames.max(1)).max(1);
+    let letters = json.chars().count();
+    slices(&json, letters.div_ceil(frames.max(1)).max(1))
+}
+
+/// Pieces of so many letters.
+fn slices(text: &str, size: usize) -> Vec<String> {
+    let letters: Vec<char> = text.chars().collect();
     letters
         .chunks(size)
         .map(|chunk| chunk.iter().collect())

@@ -37,9 +37,49 @@ pub(crate) fn rfc3339(unix_secs: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// Seconds since 1970 of a time like `20261123T203000Z`.
+pub(crate) fn unix_secs(basic: &str) -> Option<u64> {
+    let (date, time) = basic.strip_suffix('Z')?.split_once('T')?;
+    if date.len() != 8 || time.len() != 6 {
+        return None;
+    }
+    let number = |text: &str, from: usize, to: usize| text.get(from..to)?.parse::<u64>().ok();
+    let (year, month, day) = (
+        number(date, 0, 4)?,
+        number(date, 4, 6)?,
+        number(date, 6, 8)?,
+    );
+    let (hour, minute, second) = (
+        number(time, 0, 2)?,
+        number(time, 2, 4)?,
+        number(time, 4, 6)?,
+    );
+    // The inverse of `rfc3339`.
+    let year = year.checked_sub(u64::from(month <= 2))?;
+    let (era, year_of_era) = (year / 400, year % 400);
+    let shifted_month = (month + 9) % 12;
+    let day_of_year = (153 * shifted_month + 2) / 5 + day.checked_sub(1)?;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let days = (era * 146_097 + day_of_era).checked_sub(719_468)?;
+    Some(days * 86_400 + hour * 3_600 + minute * 60 + second)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::rfc3339;
+    use super::{rfc3339, unix_secs};
+
+    #[test]
+    fn a_basic_time_is_read_back() {
+        for (basic, shown) in [
+            ("19700101T000000Z", "1970-01-01T00:00:00Z"),
+            ("20000229T123456Z", "2000-02-29T12:34:56Z"),
+            ("20261121T235959Z", "2026-11-21T23:59:59Z"),
+        ] {
+            assert_eq!(unix_secs(basic).map(rfc3339).as_deref(), Some(shown));
+        }
+        assert_eq!(unix_secs("2026-11-21"), None);
+        assert_eq!(unix_secs("20261121T2359Z"), None);
+    }
 
     #[test]
     fn dates_are_civil() {

@@ -11,6 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::scripted::{Answer, Quirks};
+
 /// How an inline directive begins.
 pub(crate) const MARK: &str = "[[mock:";
 
@@ -84,6 +86,25 @@ pub struct Directive {
     pub model: Option<String>,
     /// An error body that contains the credential that was received (status 401 if not given).
     pub echo_credential_in_error: bool,
+    /// The whole answer, in whatever dialect was asked; `text` and `tool_call` do not matter then.
+    pub answer: Option<Answer>,
+    /// The answers of a tool loop: the next one comes once the request holds the results of every
+    /// tool that the ones before it called. Wins over `answer`.
+    pub turns: Vec<Answer>,
+    /// How the chat stream differs from OpenAI's.
+    pub quirks: Quirks,
+    /// The finish reason, verbatim.
+    pub finish_reason: Option<String>,
+    /// The prompt is refused by the vendor's filter: Gemini's `promptFeedback.blockReason` (200, no
+    /// candidate), elsewhere Azure's and OpenAI's 400 `content_filter`.
+    pub block_reason: Option<String>,
+    /// A wrong checksum on the frame after so many content frames, then the end (event streams of
+    /// AWS only).
+    pub bad_crc_after_frames: Option<u32>,
+    /// Half of the frame after so many content frames, then a proper end of the body.
+    pub cut_frame_after_frames: Option<u32>,
+    /// Lifetime in seconds of the token that this call hands out.
+    pub expires_in: Option<u64>,
 }
 
 /// Token counts to report, each any JSON value.
@@ -197,6 +218,23 @@ impl Directive {
             return refuse(&format!("`{name}` is not a valid header value"));
         }
         Ok(self)
+    }
+}
+
+impl Directive {
+    /// Whether what was asked does not matter, as the outcome is given.
+    pub(crate) fn forced(&self) -> bool {
+        self.fails()
+            || self.body_raw.is_some()
+            || self.reset_before_head
+            || self.close_before_head
+            || self.stall_before_head
+    }
+
+    /// Whether the answer is an error.
+    pub(crate) fn fails(&self) -> bool {
+        let failed = |status: u16| !(200..300).contains(&status);
+        self.status.is_some_and(failed) || self.echo_credential_in_error
     }
 }
 

@@ -8,6 +8,15 @@ pub(crate) fn quote(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_else(|_| String::from("\"\""))
 }
 
+/// The text itself where it is JSON, else a string of it.
+pub(crate) fn json_or_text(text: &str) -> String {
+    if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
+        text.to_owned()
+    } else {
+        quote(text)
+    }
+}
+
 /// An object under construction.
 pub(crate) struct Obj(String);
 

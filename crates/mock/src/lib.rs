@@ -34,21 +34,32 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod accounts;
 mod answer;
+mod auth;
 mod body;
+mod check;
 mod clock;
 mod conn;
 mod control;
 mod dialect;
 mod directive;
+mod frame;
 mod generate;
+mod identity;
 mod json;
+mod kept;
 mod plan;
 mod record;
 mod reply;
 mod request;
+mod scripted;
+mod seal;
 mod serve;
+mod sigv4;
 mod state;
+mod strict;
+mod target;
 mod tls;
 mod worker;
 
@@ -70,6 +81,7 @@ use tokio::sync::watch;
 
 pub use crate::directive::{BadDirective, Directive, Match, Script, UsageSpec};
 pub use crate::record::{Seen, Truth, Usage, key_digest};
+pub use crate::scripted::{Answer, Part, Quirks, ServerTool, StopReason, ToolCall};
 
 use crate::state::Shared;
 
@@ -150,7 +162,7 @@ impl MockProvider {
         }
         let (stop, stopped) = watch::channel(false);
         let (ready, started) = mpsc::channel();
-        let shared = Arc::new(Shared::new(record, pace));
+        let shared = Arc::new(Shared::new(record, pace, ca_pem.is_some()));
         let mock = Self {
             addr,
             ca_pem,

@@ -10,6 +10,9 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::clock::now_ms;
+use crate::identity::SECRET_FIELDS;
+use crate::sigv4::Claim;
+use crate::target::{Route, Target, decoded};
 
 const RING: usize = 200_000;
 const BODY_CAP: usize = 64 * 1024;
@@ -47,8 +50,18 @@ pub struct Truth {
     pub id: String,
     /// Path without its query.
     pub path: String,
-    /// `openai` or `anthropic`.
+    /// How its body looks: `openai`, `anthropic`, `gemini` or `bedrock`.
     pub dialect: String,
+    /// Whose server the mock was: these, `vertex` or `azure`.
+    pub vendor: String,
+    /// Azure's deployment.
+    pub deployment: Option<String>,
+    /// Azure's `api-version`.
+    pub api_version: Option<String>,
+    /// Of Vertex AI the location in the path, of Bedrock that of the signature.
+    pub region: Option<String>,
+    /// Digest of the credential ([`key_digest`]); of a signed request, of its access key.
+    pub credential: Option<String>,
     /// The model that the request named.
     pub model: String,
     /// Whether the request asked for a stream.
@@ -88,8 +101,20 @@ pub struct Seen {
     pub seq: u64,
     /// The method.
     pub method: String,
-    /// Path and query.
+    /// Path and query; a `key` in it is a digest.
     pub path: String,
+    /// As in [`Truth`].
+    pub dialect: String,
+    /// As in [`Truth`].
+    pub vendor: String,
+    /// As in [`Truth`].
+    pub deployment: Option<String>,
+    /// As in [`Truth`].
+    pub api_version: Option<String>,
+    /// As in [`Truth`].
+    pub region: Option<String>,
+    /// As in [`Truth`].
+    pub credential: Option<String>,
     /// By lower-case name, several values joined with `, `; a credential is `sha256:<hex>` of the
     /// key alone (see [`key_digest`]).
     pub headers: BTreeMap<String, String>,
@@ -137,19 +162,39 @@ impl Records {
     /// Stores a request and gives it its number.
     pub(crate) fn saw(
         &self,
-        method: &str,
-        path: &str,
-        headers: &http::HeaderMap,
+        head: &http::request::Parts,
+        target: &Target<'_>,
+        key: Option<&str>,
         body: &[u8],
     ) -> u64 {
+        let shown = match target.route {
+            Route::Identity(_) => without_secrets(&text_up_to(body, BODY_CAP)),
+            _ => text_up_to(body, BODY_CAP),
+        };
+        let path = head
+            .uri
+            .path_and_query()
+            .map_or("/", |target| target.as_str());
+        let signed = head
+            .headers
+            .get("authorization")
+            .and_then(|value| value.to_str().ok())
+            .and_then(Claim::read);
+        let region = target.region.clone();
         let mut seen = Seen {
             seq: 0,
-            method: method.to_owned(),
-            path: path.to_owned(),
-            headers: readable(headers),
+            method: head.method.as_str().to_owned(),
+            path: without_key(path),
+            dialect: target.dialect.name().to_owned(),
+            vendor: target.vendor.name().to_owned(),
+            deployment: target.deployment.clone(),
+            api_version: target.api_version.clone(),
+            region: region.or_else(|| signed.map(|claim| claim.region.to_owned())),
+            credential: key.map(key_digest),
+            headers: readable(&head.headers),
             body_sha256: sha256(body),
             body_len: body.len(),
-            body: Some(text_up_to(body, BODY_CAP)),
+            body: Some(shown),
             received_at: now_ms(),
         };
         let mut rings = self.rings.lock();
@@ -240,6 +285,31 @@ fn text_up_to(body: &[u8], cap: usize) -> String {
     String::from_utf8_lossy(body.get(..cap).unwrap_or(body)).into_owned()
 }
 
+/// A `key` in the query becomes its digest.
+fn without_key(path: &str) -> String {
+    let Some((path, query)) = path.split_once('?') else {
+        return path.to_owned();
+    };
+    let shown = |pair: &str| match pair.strip_prefix("key=") {
+        Some(key) => format!("key={}", key_digest(&decoded(key))),
+        None => pair.to_owned(),
+    };
+    let pairs: Vec<String> = query.split('&').map(shown).collect();
+    format!("{path}?{}", pairs.join("&"))
+}
+
+/// Secrets in a form become their digests.
+fn without_secrets(form: &str) -> String {
+    let shown = |pair: &str| match pair.split_once('=') {
+        Some((name, value)) if SECRET_FIELDS.contains(&name) => {
+            format!("{name}={}", key_digest(&decoded(value)))
+        }
+        Some(_) | None => pair.to_owned(),
+    };
+    let pairs: Vec<String> = form.split('&').map(shown).collect();
+    pairs.join("&")
+}
+
 fn readable(headers: &http::HeaderMap) -> BTreeMap<String, String> {
     let mut out: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in headers {
@@ -249,7 +319,12 @@ fn readable(headers: &http::HeaderMap) -> BTreeMap<String, String> {
                 let key = value.split_once(' ').map_or(&*value, |(_, key)| key.trim());
                 key_digest(key)
             }
-            "x-api-key" | "api-key" | "x-goog-api-key" | "cookie" => key_digest(&value),
+            "x-api-key"
+            | "api-key"
+            | "x-goog-api-key"
+            | "cookie"
+            | "x-amz-security-token"
+            | "x-aws-ec2-metadata-token" => key_digest(&value),
             _ => value.into_owned(),
         };
         let slot = out.entry(name.as_str().to_owned()).or_default();

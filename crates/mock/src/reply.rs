@@ -1,125 +1,44 @@
-//! What every answer of a vendor has besides its body: routes, error shapes, response headers.
+//! What every answer of a vendor has besides its body: error shapes and response headers.
 //!
-//! Never makes a generation. Start at [`Route`] and [`Refusal`].
+//! Never makes a generation. Start at [`Refusal`] and [`head`].
 
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, Method, StatusCode, response};
+use http::{StatusCode, response};
 
 use crate::clock::{now_ms, rfc3339};
 use crate::json::Obj;
+use crate::serve::Call;
+use crate::target::{Dialect, Target, Vendor};
 
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(crate) const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
+pub(crate) const GOOGLE_JSON: HeaderValue =
+    HeaderValue::from_static("application/json; charset=UTF-8");
+pub(crate) const GOOGLE_EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+pub(crate) const FRAMES: HeaderValue =
+    HeaderValue::from_static("application/vnd.amazon.eventstream");
+pub(crate) const XML: HeaderValue = HeaderValue::from_static("text/xml");
+pub(crate) const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Dialect {
-    OpenAi,
-    Anthropic,
-}
-
-impl Dialect {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::OpenAi => "openai",
-            Self::Anthropic => "anthropic",
-        }
-    }
-}
-
-/// What a request is for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Route<'a> {
-    Root,
-    Chat,
-    Responses,
-    Embeddings,
-    Messages,
-    CountTokens,
-    Models,
-    Model(&'a str),
-    WrongMethod,
-    Unknown,
-}
-
-impl<'a> Route<'a> {
-    pub(crate) fn of(method: &Method, path: &'a str) -> Self {
-        let (route, wanted) = match path {
-            "/" => (Self::Root, Method::HEAD),
-            "/v1/chat/completions" => (Self::Chat, Method::POST),
-            "/v1/responses" => (Self::Responses, Method::POST),
-            "/v1/embeddings" => (Self::Embeddings, Method::POST),
-            "/v1/messages" => (Self::Messages, Method::POST),
-            "/v1/messages/count_tokens" => (Self::CountTokens, Method::POST),
-            "/v1/models" => (Self::Models, Method::GET),
-            _ => match path.strip_prefix("/v1/models/") {
-                Some(id) if !id.is_empty() => (Self::Model(id), Method::GET),
-                Some(_) | None => return Self::Unknown,
-            },
-        };
-        if *method == wanted {
-            route
-        } else {
-            Self::WrongMethod
-        }
-    }
-
-    /// Whether it makes something that is billed.
-    pub(crate) fn generates(self) -> bool {
-        match self {
-            Self::Chat | Self::Responses | Self::Embeddings | Self::Messages => true,
-            Self::Root
-            | Self::CountTokens
-            | Self::Models
-            | Self::Model(_)
-            | Self::WrongMethod
-            | Self::Unknown => false,
-        }
-    }
-}
-
-/// The dialect that a path speaks; the model list has both.
-pub(crate) fn dialect_of(path: &str, headers: &HeaderMap) -> Dialect {
-    let anthropic = path.starts_with("/v1/messages")
-        || (headers.contains_key("anthropic-version")
-            && !matches!(
-                path,
-                "/v1/chat/completions" | "/v1/responses" | "/v1/embeddings"
-            ));
-    if anthropic {
-        Dialect::Anthropic
-    } else {
-        Dialect::OpenAi
-    }
-}
-
-/// The credential of a request, if it has one that is not empty.
-pub(crate) fn credential(headers: &HeaderMap, dialect: Dialect) -> Option<&str> {
-    let get = |name| {
-        headers
-            .get(name)
-            .and_then(|value: &HeaderValue| value.to_str().ok())
-    };
-    let own = match dialect {
-        Dialect::Anthropic => get("x-api-key"),
-        Dialect::OpenAi => None,
-    };
-    let bearer = || {
-        let (scheme, key) = get("authorization")?.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
-    };
-    own.filter(|key| !key.is_empty())
-        .or_else(bearer)
-        .filter(|key| !key.is_empty())
-}
-
-/// An error answer in the shape of either vendor.
+/// An error answer in the shape of whichever vendor.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) status: u16,
+    /// OpenAI's and Anthropic's `type`, Google's `status`, the name of AWS's exception.
     pub(crate) kind: String,
     pub(crate) message: String,
     pub(crate) code: Option<String>,
-    pub(crate) param: Option<&'static str>,
+    /// Boxed, as most errors have none of it.
+    more: Option<Box<More>>,
+    /// Code and message are all there is, as in front of Azure's models.
+    bare: bool,
+}
+
+#[derive(Debug, Default)]
+struct More {
+    param: Option<String>,
+    /// JSON: Google's `details`, Azure's `innererror`.
+    details: Option<String>,
 }
 
 impl Refusal {
@@ -129,7 +48,7 @@ impl Refusal {
             (Dialect::OpenAi, 401) => Some("invalid_api_key"),
             (Dialect::OpenAi, 404) => Some("model_not_found"),
             (Dialect::OpenAi, 429) => Some("rate_limit_exceeded"),
-            (Dialect::OpenAi | Dialect::Anthropic, _) => None,
+            (_, _) => None,
         };
         let kind = error_kind(dialect, status);
         let code = code.map(str::to_owned);
@@ -138,7 +57,8 @@ impl Refusal {
             kind: kind.to_owned(),
             message: message.into(),
             code,
-            param: None,
+            more: None,
+            bare: false,
         }
     }
 
@@ -146,8 +66,21 @@ impl Refusal {
         Self::new(dialect, 400, message)
     }
 
-    pub(crate) fn param(mut self, param: &'static str) -> Self {
-        self.param = Some(param);
+    /// What Azure answers by itself, without asking a model.
+    pub(crate) fn azure(status: u16, code: &str, message: impl Into<String>) -> Self {
+        Self {
+            bare: true,
+            ..Self::new(Dialect::OpenAi, status, message).code(Some(code))
+        }
+    }
+
+    /// An exception of AWS by its name.
+    pub(crate) fn aws(status: u16, exception: &str, message: impl Into<String>) -> Self {
+        Self::new(Dialect::Bedrock, status, message).kind(exception)
+    }
+
+    pub(crate) fn param(mut self, param: impl Into<String>) -> Self {
+        self.more.get_or_insert_default().param = Some(param.into());
         self
     }
 
@@ -156,14 +89,27 @@ impl Refusal {
         self
     }
 
+    pub(crate) fn kind(mut self, kind: &str) -> Self {
+        kind.clone_into(&mut self.kind);
+        self
+    }
+
+    pub(crate) fn details(mut self, details: String) -> Self {
+        self.more.get_or_insert_default().details = Some(details);
+        self
+    }
+
     pub(crate) fn body(&self, dialect: Dialect, request_id: &str) -> String {
         let Self {
-            status: _,
+            status,
             kind,
             message,
             code,
-            param,
+            more,
+            bare,
         } = self;
+        let param = more.as_ref().and_then(|more| more.param.as_deref());
+        let details = more.as_ref().and_then(|more| more.details.as_deref());
         match dialect {
             Dialect::Anthropic => {
                 let error = Obj::new().str("type", kind).str("message", message).end();
@@ -173,14 +119,43 @@ impl Refusal {
                     .str("request_id", request_id)
                     .end()
             }
-            Dialect::OpenAi => {
-                let error = Obj::new().str("message", message).str("type", kind);
-                let error = or_null(error, "param", *param);
-                let error = or_null(error, "code", code.as_deref()).end();
+            Dialect::OpenAi if *bare => {
+                let error = Obj::new()
+                    .str("code", code.as_deref().unwrap_or_default())
+                    .str("message", message)
+                    .end();
                 Obj::new().raw("error", &error).end()
             }
+            Dialect::OpenAi => {
+                let error = Obj::new().str("message", message).str("type", kind);
+                let error = or_null(error, "param", param);
+                let error = or_null(error, "code", code.as_deref());
+                let error = match details {
+                    Some(inner) => error
+                        .num("status", u64::from(*status))
+                        .raw("innererror", inner),
+                    None => error,
+                };
+                Obj::new().raw("error", &error.end()).end()
+            }
+            Dialect::Gemini => {
+                let error = Obj::new()
+                    .num("code", u64::from(*status))
+                    .str("message", message)
+                    .str("status", kind)
+                    .raw_if("details", details)
+                    .end();
+                Obj::new().raw("error", &error).end()
+            }
+            Dialect::Bedrock => Obj::new().str("message", message).end(),
         }
     }
+}
+
+/// Headers that an error has in addition: AWS names the exception in one.
+pub(crate) fn error_headers(call: &Call<'_>, refusal: &Refusal) -> Option<(&'static str, String)> {
+    (call.target.vendor == Vendor::Bedrock)
+        .then(|| ("x-amzn-errortype", format!("{}:", refusal.kind)))
 }
 
 fn or_null(object: Obj, key: &str, value: Option<&str>) -> Obj {
@@ -209,6 +184,30 @@ fn error_kind(dialect: Dialect, status: u16) -> &'static str {
             500.. => "api_error",
             _ => "invalid_request_error",
         },
+        Dialect::Gemini => match status {
+            401 => "UNAUTHENTICATED",
+            403 => "PERMISSION_DENIED",
+            404 => "NOT_FOUND",
+            409 => "ABORTED",
+            429 => "RESOURCE_EXHAUSTED",
+            499 => "CANCELLED",
+            501 => "UNIMPLEMENTED",
+            503 => "UNAVAILABLE",
+            504 => "DEADLINE_EXCEEDED",
+            500.. => "INTERNAL",
+            _ => "INVALID_ARGUMENT",
+        },
+        Dialect::Bedrock => match status {
+            401 => "UnrecognizedClientException",
+            403 => "AccessDeniedException",
+            404 => "ResourceNotFoundException",
+            408 => "ModelTimeoutException",
+            424 => "ModelErrorException",
+            429 => "ThrottlingException",
+            503 => "ServiceUnavailableException",
+            500.. => "InternalServerException",
+            _ => "ValidationException",
+        },
     }
 }
 
@@ -225,14 +224,14 @@ pub(crate) fn error_message(status: u16) -> &'static str {
     }
 }
 
-/// The number as both vendors' headers show it.
+/// The number as the vendors' headers show it.
 pub(crate) fn request_id(n: u64) -> String {
     format!("req_mock_{n}")
 }
 
 /// A response head with everything that SDKs and gateways read.
 pub(crate) fn head(
-    dialect: Dialect,
+    target: &Target<'_>,
     status: u16,
     request_id: &str,
     content_type: HeaderValue,
@@ -241,19 +240,16 @@ pub(crate) fn head(
     let head = response::Builder::new()
         .status(status)
         .header(CONTENT_TYPE, content_type);
-    match dialect {
-        Dialect::OpenAi => head
-            .header("x-request-id", request_id)
-            .header("openai-organization", "mock-org")
-            .header("openai-processing-ms", "1")
-            .header("openai-version", "2020-10-01")
-            .header("x-ratelimit-limit-requests", "10000")
-            .header("x-ratelimit-limit-tokens", "2000000")
-            .header("x-ratelimit-remaining-requests", "9999")
-            .header("x-ratelimit-remaining-tokens", "1999900")
-            .header("x-ratelimit-reset-requests", "6ms")
-            .header("x-ratelimit-reset-tokens", "3ms"),
-        Dialect::Anthropic => {
+    match target.vendor {
+        Vendor::OpenAi => openai_head(head, request_id),
+        Vendor::Azure => openai_head(head, request_id)
+            .header("apim-request-id", request_id)
+            .header("x-ms-region", "Mock Region")
+            .header(
+                "x-ms-deployment-name",
+                target.deployment.as_deref().unwrap_or("none"),
+            ),
+        Vendor::Anthropic => {
             let reset = rfc3339(now_ms() / 1_000 + 1);
             let mut head = head.header("request-id", request_id).header(
                 "anthropic-organization-id",
@@ -267,7 +263,26 @@ pub(crate) fn head(
             }
             head
         }
+        Vendor::Gemini => head.header("server-timing", "gfet4t7; dur=1"),
+        Vendor::Vertex if target.dialect == Dialect::Anthropic => {
+            head.header("request-id", request_id)
+        }
+        Vendor::Vertex => head.header("x-vertex-ai-llm-request-type", "shared"),
+        Vendor::Bedrock => head.header("x-amzn-requestid", request_id),
     }
+}
+
+fn openai_head(head: response::Builder, request_id: &str) -> response::Builder {
+    head.header("x-request-id", request_id)
+        .header("openai-organization", "mock-org")
+        .header("openai-processing-ms", "1")
+        .header("openai-version", "2020-10-01")
+        .header("x-ratelimit-limit-requests", "10000")
+        .header("x-ratelimit-limit-tokens", "2000000")
+        .header("x-ratelimit-remaining-requests", "9999")
+        .header("x-ratelimit-remaining-tokens", "1999900")
+        .header("x-ratelimit-reset-requests", "6ms")
+        .header("x-ratelimit-reset-tokens", "3ms")
 }
 
 type Pair = (&'static str, &'static str);

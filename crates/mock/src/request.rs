@@ -32,6 +32,22 @@ pub(crate) struct Ask {
     pub(crate) inputs: Vec<Prose>,
     pub(crate) base64: bool,
     pub(crate) dimensions: Option<u64>,
+    /// Cohere's `embedding_types` was given.
+    pub(crate) by_type: bool,
+    /// Results of tools, over all turns.
+    pub(crate) tool_results: u64,
+    /// `include` asks for sealed reasoning.
+    pub(crate) sealed: bool,
+    /// `reasoning` asks for a summary.
+    pub(crate) summary: bool,
+    /// `previous_response_id`.
+    pub(crate) previous: Option<String>,
+    /// `store` is false.
+    pub(crate) unstored: bool,
+    /// `anthropic_version` in the body.
+    pub(crate) version: Option<String>,
+    /// The body names a model itself, wherever the path names one.
+    pub(crate) names_model: bool,
 }
 
 /// Text out of any JSON shape, and the words in it.
@@ -43,6 +59,8 @@ pub(crate) struct Prose {
     role: Option<String>,
     /// The elements, where it was a list.
     items: Vec<Prose>,
+    /// Results of tools in it.
+    results: u64,
 }
 
 /// The counting rule for tokens: words between white space.
@@ -58,6 +76,7 @@ impl Ask {
     fn turns(&mut self, prose: Prose) {
         self.has_input = true;
         self.words += prose.words;
+        self.tool_results = prose.results;
         let is_user = |turn: &&Prose| turn.role.as_deref().is_none_or(|role| role == "user");
         let last = prose
             .items
@@ -86,11 +105,13 @@ impl Prose {
             text: text.trim().to_owned(),
             role: None,
             items: Vec::new(),
+            results: 0,
         }
     }
 
     fn add(&mut self, other: &Self) {
         self.words += other.words;
+        self.results += other.results;
         if !self.text.is_empty() && !other.text.is_empty() {
             self.text.push(' ');
         }
@@ -123,7 +144,10 @@ impl<'de> Deserialize<'de> for Ask {
 impl Ask {
     fn field<'de, M: MapAccess<'de>>(&mut self, key: &str, map: &mut M) -> Result<(), M::Error> {
         match key {
-            "model" => self.model = text(map.next_value()?),
+            "model" => {
+                self.model = text(map.next_value()?);
+                self.names_model = true;
+            }
             "stream" => self.stream = map.next_value::<Value>()? == Value::Bool(true),
             "stream_options" => {
                 let options: Value = map.next_value()?;
@@ -141,19 +165,65 @@ impl Ask {
             "max_tokens" | "max_completion_tokens" | "max_output_tokens" => {
                 self.max_tokens = map.next_value::<Value>()?.as_u64();
             }
-            "messages" | "input" => {
+            "messages" | "input" | "contents" | "content" | "instances" | "inputText" | "texts" => {
                 let prose = map.next_value()?;
                 self.turns(prose);
             }
-            "system" | "instructions" => self.words += map.next_value::<Prose>()?.words,
+            "system" | "instructions" | "systemInstruction" | "system_instruction" => {
+                self.words += map.next_value::<Prose>()?.words;
+            }
             "tools" => self.tool = first_tool(&map.next_value()?),
+            "toolConfig" => {
+                // Converse has the tools in it, Gemini only the choice between them.
+                let config: Value = map.next_value()?;
+                let tool = config.get("tools").and_then(first_tool);
+                self.tool = self.tool.take().or(tool);
+            }
+            "generationConfig" | "generation_config" => self.generation(&map.next_value()?),
+            "inferenceConfig" => {
+                let config: Value = map.next_value()?;
+                self.max_tokens = config.get("maxTokens").and_then(Value::as_u64);
+            }
+            "additionalModelRequestFields" => {
+                let fields: Value = map.next_value()?;
+                let kind = fields.pointer("/thinking/type").and_then(Value::as_str);
+                self.thinks |= matches!(kind, Some("enabled" | "adaptive"));
+                let effort = fields.pointer("/reasoningConfig/type");
+                self.thinks |= effort.is_some_and(|kind| kind == "enabled");
+            }
+            "parameters" => {
+                let parameters: Value = map.next_value()?;
+                self.dimensions = dimensionality(&parameters).or(self.dimensions);
+            }
+            "outputDimensionality" | "output_dimensionality" => {
+                self.dimensions = map.next_value::<Value>()?.as_u64();
+            }
+            "requests" => {
+                let requests: Value = map.next_value()?;
+                self.dimensions = requests.get(0).and_then(dimensionality);
+                let prose = Prose::deserialize(requests);
+                self.turns(prose.map_err(serde::de::Error::custom)?);
+            }
+            "embedding_types" => self.by_type = map.next_value::<Value>()?.is_array(),
+            "include" => {
+                let wanted: Value = map.next_value()?;
+                let mut each = wanted.as_array().into_iter().flatten();
+                self.sealed = each.any(|wanted| wanted == "reasoning.encrypted_content");
+            }
+            "previous_response_id" => self.previous = text(map.next_value()?),
+            "store" => self.unstored = map.next_value::<Value>()? == Value::Bool(false),
+            "anthropic_version" => self.version = text(map.next_value()?),
             "thinking" => {
                 let kind = map.next_value::<Value>()?;
                 let kind = kind.get("type").and_then(Value::as_str);
                 self.thinks |= matches!(kind, Some("enabled" | "adaptive"));
             }
             "reasoning_effort" => self.thinks |= effort(Some(&map.next_value()?)),
-            "reasoning" => self.thinks |= effort(map.next_value::<Value>()?.get("effort")),
+            "reasoning" => {
+                let reasoning: Value = map.next_value()?;
+                self.thinks |= effort(reasoning.get("effort"));
+                self.summary = reasoning.get("summary").is_some_and(Value::is_string);
+            }
             "encoding_format" => self.base64 = map.next_value::<Value>()? == "base64",
             "dimensions" => self.dimensions = map.next_value::<Value>()?.as_u64(),
             _ => {
@@ -161,6 +231,21 @@ impl Ask {
             }
         }
         Ok(())
+    }
+}
+
+impl Ask {
+    /// Gemini's settings of one generation.
+    fn generation(&mut self, config: &Value) {
+        let either = |value: &'_ Value, camel: &str, snake: &str| -> Option<Value> {
+            value.get(camel).or_else(|| value.get(snake)).cloned()
+        };
+        let cap = either(config, "maxOutputTokens", "max_output_tokens");
+        self.max_tokens = cap.and_then(|cap| cap.as_u64());
+        let thinking = either(config, "thinkingConfig", "thinking_config");
+        let shown =
+            thinking.and_then(|config| either(&config, "includeThoughts", "include_thoughts"));
+        self.thinks |= shown == Some(Value::Bool(true));
     }
 }
 
@@ -173,6 +258,13 @@ fn text(value: Value) -> Option<String> {
     }
 }
 
+fn dimensionality(value: &Value) -> Option<u64> {
+    let value = value
+        .get("outputDimensionality")
+        .or_else(|| value.get("output_dimensionality"));
+    value.and_then(Value::as_u64)
+}
+
 fn effort(value: Option<&Value>) -> bool {
     value
         .and_then(Value::as_str)
@@ -183,7 +275,10 @@ fn first_tool(tools: &Value) -> Option<String> {
     let tool = tools.get(0)?;
     let name = tool
         .get("name")
-        .or_else(|| tool.get("function")?.get("name"))?;
+        .or_else(|| tool.get("function")?.get("name"))
+        .or_else(|| tool.get("toolSpec")?.get("name"))
+        .or_else(|| tool.pointer("/functionDeclarations/0/name"))
+        .or_else(|| tool.pointer("/function_declarations/0/name"))?;
     name.as_str().map(str::to_owned)
 }
 
@@ -219,8 +314,22 @@ impl<'de> Visitor<'de> for Anything {
         let mut all = Prose::default();
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
-                "role" => all.role = text(map.next_value()?),
-                "text" | "content" | "output" | "arguments" | "thinking" => {
+                "role" => {
+                    all.role = text(map.next_value()?);
+                    all.results += u64::from(all.role.as_deref() == Some("tool"));
+                }
+                "type" => {
+                    let kind = text(map.next_value()?);
+                    let kind = kind.as_deref().unwrap_or_default();
+                    all.results +=
+                        u64::from(matches!(kind, "tool_result") || kind.ends_with("_call_output"));
+                }
+                "toolResult" | "functionResponse" | "function_response" => {
+                    all.results += 1;
+                    all.add(&map.next_value()?);
+                }
+                "text" | "content" | "output" | "arguments" | "thinking" | "parts"
+                | "reasoningContent" | "reasoningText" | "response" | "result" => {
                     all.add(&map.next_value()?);
                 }
                 _ => {
@@ -238,6 +347,7 @@ impl<'de> Visitor<'de> for Anything {
             text: token.to_string(),
             role: None,
             items: Vec::new(),
+            results: 0,
         })
     }
 

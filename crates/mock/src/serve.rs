@@ -15,18 +15,20 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 
+use crate::auth::{authenticate, credential};
 use crate::body::{Account, MockBody};
+use crate::check::validated;
 use crate::clock::now_ms;
 use crate::conn::{Handle, Kill, Split};
 use crate::control;
 use crate::directive::{Candidate, Directive, inline};
 use crate::generate::{Made, error_body, generate, raw};
-use crate::record::Truth;
-use crate::reply::{
-    Dialect, JSON, Refusal, Route, credential, dialect_of, error_message, head, request_id,
-};
+use crate::record::{Truth, key_digest};
+use crate::reply::{JSON, Refusal, error_headers, error_message, head, request_id};
 use crate::request::Ask;
+use crate::sigv4;
 use crate::state::Shared;
+use crate::target::{Route, Target, argument};
 
 const BODY_CAP: usize = 64 * 1024 * 1024;
 /// Answers kept in bench mode, per worker.
@@ -66,16 +68,29 @@ impl Worker {
 
 /// One request with what is known about it.
 pub(crate) struct Call<'a> {
-    pub(crate) dialect: Dialect,
-    pub(crate) route: Route<'a>,
+    pub(crate) shared: &'a Shared,
+    pub(crate) target: &'a Target<'a>,
     /// The number in its ids.
     pub(crate) n: u64,
     pub(crate) request_id: String,
-    pub(crate) key: Option<&'a str>,
+    /// The credential; of a signed request, its access key.
+    pub(crate) key: Option<String>,
     pub(crate) started_at: u64,
+    pub(crate) head: &'a Parts,
+    pub(crate) body: &'a Bytes,
     request_seq: u64,
-    head: &'a Parts,
-    body: &'a Bytes,
+}
+
+impl Call<'_> {
+    /// Seconds since 1970.
+    pub(crate) fn now(&self) -> u64 {
+        self.started_at / 1_000
+    }
+
+    /// An argument of the query.
+    pub(crate) fn argument(&self, name: &str) -> Option<String> {
+        argument(self.head.uri.query().unwrap_or_default(), name)
+    }
 }
 
 /// Answers a request. An error ends the connection without an answer.
@@ -91,31 +106,33 @@ pub(crate) async fn serve(
     if path.starts_with(control::PREFIX) {
         let query = parts.uri.query().unwrap_or_default();
         let body = body.unwrap_or_default();
-        let (status, json) = control::answer(shared, &parts.method, path, query, &body);
+        let host = parts.headers.get("host");
+        let place = control::Place {
+            path,
+            query,
+            host: host.and_then(|host| host.to_str().ok()).unwrap_or_default(),
+        };
+        let (status, json) = control::answer(shared, &parts.method, &place, &body);
         return plain(status, json, &handle);
     }
     shared.counts.requests.fetch_add(1, Ordering::Relaxed);
     let too_large = body.is_none();
     let body = body.unwrap_or_default();
+    let query = parts.uri.query().unwrap_or_default();
+    let target = Target::of(&parts.method, path, query, &parts.headers);
+    let key = credential(&target, &parts.headers, query);
     let request_seq = if shared.record {
-        let target = parts
-            .uri
-            .path_and_query()
-            .map_or(path, |target| target.as_str());
-        shared
-            .records
-            .saw(parts.method.as_str(), target, &parts.headers, &body)
+        shared.records.saw(&parts, &target, key.as_deref(), &body)
     } else {
         0
     };
-    let dialect = dialect_of(path, &parts.headers);
     let n = shared.next_id();
     let call = Call {
-        dialect,
-        route: Route::of(&parts.method, path),
+        shared,
+        target: &target,
         n,
         request_id: request_id(n),
-        key: credential(&parts.headers, dialect),
+        key,
         started_at: now_ms(),
         request_seq,
         head: &parts,
@@ -124,7 +141,7 @@ pub(crate) async fn serve(
     if too_large {
         return refuse(
             &call,
-            &Refusal::new(dialect, 413, "Request exceeds the maximum size"),
+            &Refusal::new(target.dialect, 413, "Request exceeds the maximum size"),
             &handle,
         );
     }
@@ -153,13 +170,14 @@ async fn answer(
     call: &Call<'_>,
 ) -> Result<Response<MockBody>, Failure> {
     let shared = &worker.shared;
-    if call.route == Route::Root {
+    let route = call.target.route;
+    if route == Route::Root {
         let response = Response::new(MockBody::whole(Bytes::new(), Arc::clone(handle)));
         return Ok(response);
     }
-    authenticate(shared, call)?;
+    authenticate(call)?;
     let path = call.head.uri.path();
-    let bench = !shared.record && call.route.generates() && !shared.has_scripts();
+    let bench = !shared.record && route.generates() && !shared.has_scripts();
     let bench = bench && !call.head.headers.contains_key("x-mock");
     if bench && let Some(made) = worker.cached(path, call.body) {
         let account = Account::open(shared, handle, None);
@@ -172,7 +190,7 @@ async fn answer(
     let gap = directive.pace_ms.map_or(shared.pace, Duration::from_millis);
     let ask = validated(call, ask, &directive)?;
 
-    let mut account = call.route.generates().then(|| {
+    let mut account = route.generates().then(|| {
         let truth = shared.record.then(|| truth(call, &ask));
         Account::open(shared, handle, truth)
     });
@@ -180,12 +198,9 @@ async fn answer(
         .await
         .map_err(Failure::Gone)?;
 
-    let failing = directive
-        .status
-        .is_some_and(|status| !(200..300).contains(&status));
     let made = if let Some(text) = &directive.body_raw {
-        raw(text, ask.stream, &directive)
-    } else if failing || directive.echo_credential_in_error {
+        raw(call, text, ask.stream, &directive)
+    } else if directive.fails() {
         error_body(call, &directive)
     } else {
         generate(call, &ask, &directive, gap)?
@@ -237,28 +252,6 @@ async fn read(mut body: Incoming) -> io::Result<Option<Bytes>> {
     }))
 }
 
-fn authenticate(shared: &Shared, call: &Call<'_>) -> Result<(), Refusal> {
-    let message = match (call.key, call.dialect) {
-        (Some(key), _) if shared.accepts_key(key) => return Ok(()),
-        (Some(_), Dialect::OpenAi) => {
-            "Incorrect API key provided: ****. You can find your API key at \
-             https://platform.openai.com/account/api-keys."
-        }
-        (Some(_), Dialect::Anthropic) => "invalid x-api-key",
-        (None, Dialect::OpenAi) => {
-            "You didn't provide an API key. You need to provide your API key in an Authorization \
-             header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY)."
-        }
-        (None, Dialect::Anthropic) => "x-api-key header is required",
-    };
-    let refusal = Refusal::new(call.dialect, 401, message);
-    Err(if call.key.is_none() {
-        refusal.code(None)
-    } else {
-        refusal
-    })
-}
-
 /// A script, else the header, else the body.
 fn directive(
     shared: &Shared,
@@ -269,9 +262,13 @@ fn directive(
     let candidate = Candidate {
         path: call.head.uri.path(),
         method: call.head.method.as_str(),
-        model: ask.and_then(|ask| ask.model.as_deref()),
+        model: call
+            .target
+            .model
+            .as_deref()
+            .or_else(|| ask.and_then(|ask| ask.model.as_deref())),
         body,
-        api_key: call.key,
+        api_key: call.key.as_deref(),
     };
     if let Some(found) = shared.scripted(&candidate) {
         return Ok(Some(found));
@@ -280,90 +277,36 @@ fn directive(
         Some(value) => Directive::from_json(value.to_str().unwrap_or_default()).map(Some),
         None => inline(body),
     };
-    found.map_err(|error| Refusal::bad_request(call.dialect, format!("mock directive: {error}")))
-}
-
-/// What the vendor checks, unless the directive makes the request irrelevant.
-fn validated(
-    call: &Call<'_>,
-    ask: Result<Ask, serde_json::Error>,
-    directive: &Directive,
-) -> Result<Ask, Refusal> {
-    let dialect = call.dialect;
-    let forced = directive
-        .status
-        .is_some_and(|status| !(200..300).contains(&status))
-        || directive.body_raw.is_some()
-        || directive.echo_credential_in_error
-        || directive.reset_before_head
-        || directive.close_before_head
-        || directive.stall_before_head;
-    match call.route {
-        _ if forced => return Ok(ask.unwrap_or_default()),
-        Route::Models | Route::Model(_) => return Ok(Ask::default()),
-        Route::WrongMethod => {
-            let (method, path) = (&call.head.method, call.head.uri.path());
-            let message = format!("Not allowed to {method} on {path}.");
-            return Err(Refusal::new(dialect, 405, message));
-        }
-        Route::Root | Route::Unknown => {
-            let (method, path) = (&call.head.method, call.head.uri.path());
-            let message = match dialect {
-                Dialect::OpenAi => format!("Invalid URL ({method} {path})"),
-                Dialect::Anthropic => String::from("Not found"),
-            };
-            return Err(Refusal::new(dialect, 404, message).code(None));
-        }
-        Route::Chat
-        | Route::Responses
-        | Route::Embeddings
-        | Route::Messages
-        | Route::CountTokens => {}
-    }
-    let ask = ask.map_err(|error| match dialect {
-        Dialect::OpenAi => Refusal::bad_request(
-            dialect,
-            format!("We could not parse the JSON body of your request. ({error})"),
-        ),
-        Dialect::Anthropic => Refusal::bad_request(
-            dialect,
-            format!("The request body is not valid JSON: {error}"),
-        ),
-    })?;
-    let missing = |param: &'static str| match dialect {
-        Dialect::Anthropic => Refusal::bad_request(dialect, format!("{param}: Field required")),
-        Dialect::OpenAi => {
-            Refusal::bad_request(dialect, format!("Missing required parameter: '{param}'."))
-                .param(param)
-                .code(Some("missing_required_parameter"))
-        }
-    };
-    if ask.model.is_none() {
-        return Err(missing("model"));
-    }
-    if call.route == Route::Messages && ask.max_tokens.is_none() {
-        return Err(missing("max_tokens"));
-    }
-    match call.route {
-        Route::Chat | Route::Messages | Route::CountTokens if !ask.has_input => {
-            Err(missing("messages"))
-        }
-        Route::Embeddings if !ask.has_input => Err(missing("input")),
-        _ => Ok(ask),
-    }
+    found.map_err(|error| {
+        Refusal::bad_request(call.target.dialect, format!("mock directive: {error}"))
+    })
 }
 
 fn truth(call: &Call<'_>, ask: &Ask) -> Truth {
+    let target = call.target;
     Truth {
         request_seq: call.request_seq,
         path: call.head.uri.path().to_owned(),
-        dialect: call.dialect.name().to_owned(),
+        dialect: target.dialect.name().to_owned(),
+        vendor: target.vendor.name().to_owned(),
+        deployment: target.deployment.clone(),
+        api_version: target.api_version.clone(),
+        region: region(call),
+        credential: call.key.as_deref().map(key_digest),
         model: ask.model.clone().unwrap_or_default(),
         stream: ask.stream,
         user: ask.user.clone(),
         started_at: call.started_at,
         ..Truth::default()
     }
+}
+
+/// The region that the path names, or the signature's scope.
+fn region(call: &Call<'_>) -> Option<String> {
+    call.target.region.clone().or_else(|| {
+        let signed = call.head.headers.get("authorization")?.to_str().ok()?;
+        Some(sigv4::Claim::read(signed)?.region.to_owned())
+    })
 }
 
 /// Faults and delays that come before the response head.
@@ -410,18 +353,24 @@ fn respond(
         gap,
         has_len,
         events,
+        headers: own,
         ..
     } = made;
     let mut body = MockBody::new(chunks, ending, gap, Arc::clone(handle), account);
     if let Some(len) = has_len {
         body = body.with_len(len);
     }
-    let response = head(call.dialect, status, &call.request_id, content_type);
+    let response = head(call.target, status, &call.request_id, content_type);
     let response = response.body(body.settle_if_empty());
     let mut response = response.map_err(|error| Failure::Gone(io::Error::other(error)))?;
     let headers = response.headers_mut();
     if events {
         headers.insert("cache-control", HeaderValue::from_static("no-cache"));
+    }
+    for (name, value) in own {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
     }
     let named = [
         ("retry-after", &directive.retry_after),
@@ -452,9 +401,12 @@ fn refuse(
     refusal: &Refusal,
     handle: &Arc<Handle>,
 ) -> io::Result<Response<MockBody>> {
-    let body = refusal.body(call.dialect, &call.request_id);
-    head(call.dialect, refusal.status, &call.request_id, JSON)
-        .body(MockBody::whole(body, Arc::clone(handle)))
+    let body = refusal.body(call.target.dialect, &call.request_id);
+    let mut head = head(call.target, refusal.status, &call.request_id, JSON);
+    if let Some((name, value)) = error_headers(call, refusal) {
+        head = head.header(name, value);
+    }
+    head.body(MockBody::whole(body, Arc::clone(handle)))
         .map_err(io::Error::other)
 }
 

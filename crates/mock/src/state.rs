@@ -9,13 +9,21 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
+use crate::accounts::Accounts;
 use crate::directive::{Candidate, Directive, Script};
 use crate::json::Obj;
+use crate::kept::Shelves;
 use crate::record::Records;
+use crate::seal::{opened, sign};
+use crate::strict::Strictness;
+
+/// Ids and signatures that are remembered, at most.
+const REMEMBERED: usize = 100_000;
 
 pub(crate) struct Shared {
     pub(crate) record: bool,
     pub(crate) pace: Duration,
+    pub(crate) tls: bool,
     pub(crate) records: Records,
     pub(crate) counts: Counts,
     /// Set by `stop`: connections that end now end by our own will.
@@ -24,6 +32,11 @@ pub(crate) struct Shared {
     any_script: AtomicBool,
     keys: RwLock<Option<HashSet<String>>>,
     next_id: AtomicU64,
+    pub(crate) accounts: Accounts,
+    pub(crate) shelves: Shelves,
+    strictness: RwLock<Strictness>,
+    /// Ids of stored responses, and signatures and seals that a directive gave.
+    issued: Mutex<HashSet<String>>,
 }
 
 #[derive(Default)]
@@ -38,10 +51,11 @@ pub(crate) struct Counts {
 }
 
 impl Shared {
-    pub(crate) fn new(record: bool, pace: Duration) -> Self {
+    pub(crate) fn new(record: bool, pace: Duration, tls: bool) -> Self {
         Self {
             record,
             pace,
+            tls,
             records: Records::default(),
             counts: Counts::default(),
             stopping: AtomicBool::new(false),
@@ -49,7 +63,42 @@ impl Shared {
             any_script: AtomicBool::new(false),
             keys: RwLock::new(None),
             next_id: AtomicU64::new(0),
+            accounts: Accounts::default(),
+            shelves: Shelves::default(),
+            strictness: RwLock::default(),
+            issued: Mutex::default(),
         }
+    }
+
+    pub(crate) fn strictness(&self) -> Strictness {
+        *self.strictness.read()
+    }
+
+    pub(crate) fn set_strictness(&self, strictness: Strictness) {
+        *self.strictness.write() = strictness;
+    }
+
+    /// Remembers that this came from the mock.
+    pub(crate) fn remember(&self, what: &str) {
+        let mut issued = self.issued.lock();
+        if issued.len() >= REMEMBERED {
+            issued.clear();
+        }
+        issued.insert(what.to_owned());
+    }
+
+    pub(crate) fn remembers(&self, what: &str) -> bool {
+        self.issued.lock().contains(what)
+    }
+
+    /// Whether the mock signed this thought.
+    pub(crate) fn signed(&self, thought: &str, signature: &str) -> bool {
+        sign(thought) == signature || self.remembers(signature)
+    }
+
+    /// Whether the mock sealed this.
+    pub(crate) fn sealed(&self, data: &str) -> bool {
+        opened(data).is_some() || self.remembers(data)
     }
 
     /// The number in the next response id and request id.
@@ -107,12 +156,22 @@ impl Shared {
             .is_none_or(|valid| valid.contains(key))
     }
 
-    /// Forgets scripts, keys, records and counts. Numbers go on counting, so that an answer that is
+    /// Whether there is a list of keys and this one is on it.
+    pub(crate) fn lists_key(&self, key: &str) -> bool {
+        let keys = self.keys.read();
+        keys.as_ref().is_some_and(|valid| valid.contains(key))
+    }
+
+    /// Forgets everything that callers and controls have done. Numbers go on counting, so that an answer that is
     /// still under way cannot be taken for a later one.
     pub(crate) fn reset(&self) {
         self.unqueue_all();
         self.restrict_keys(None);
         self.records.clear();
+        self.accounts.reset();
+        self.shelves.clear();
+        self.set_strictness(Strictness::default());
+        self.issued.lock().clear();
         let Counts {
             open_connections: _,
             connections,
@@ -148,6 +207,7 @@ impl Shared {
             .num("disconnects", read(&counts.disconnects))
             .num("bytes_sent", read(&counts.bytes_sent))
             .num("scripts_queued", u64::try_from(scripts).unwrap_or(u64::MAX))
+            .num("token_exchanges", self.accounts.exchanges())
             .raw("recording", if self.record { "true" } else { "false" })
             .end()
     }

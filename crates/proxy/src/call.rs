@@ -23,10 +23,11 @@ use lw_wire::{Surface, capture};
 use tokio::time::Instant;
 
 use crate::attribution::{self, Attribution};
-use crate::bundle::{Bundle, Capture, Lane};
+use crate::bundle::{Bundle, Capture};
 use crate::ended::Ended;
 use crate::headers;
 use crate::inbound::Inbound;
+use crate::lane::Lane;
 use crate::record::{Access, Finished};
 use crate::worker::Worker;
 
@@ -69,6 +70,8 @@ pub(crate) struct Dispatch {
     pub(crate) outcome: &'static str,
     /// `max_tokens` left under its newer name.
     pub(crate) renamed_max_tokens: bool,
+    /// Names of parameters that were left out (providers 13), sorted.
+    pub(crate) dropped: Vec<String>,
 }
 
 /// How a request ended.
@@ -186,6 +189,10 @@ impl Call {
     pub(crate) fn stamp(&self) -> Stamp {
         let dispatched = self.lane().zip(self.dispatch.as_ref());
         Stamp {
+            dropped: self.dispatch.as_ref().and_then(|dispatch| {
+                let names = dispatch.dropped.join(",");
+                (!names.is_empty()).then(|| HeaderValue::from_str(&names).ok())?
+            }),
             renamed_max_tokens: self
                 .dispatch
                 .as_ref()
@@ -217,8 +224,7 @@ impl Call {
 
     /// Whether the request leaves a spend record: everything but counting tokens (observability 13.1).
     fn has_spend(&self) -> bool {
-        self.surface
-            .is_some_and(|surface| surface != Surface::CountTokens)
+        self.surface.is_some_and(Surface::is_billed)
     }
 
     /// Writes the admission: from here on an outcome is owed.
@@ -386,7 +392,7 @@ impl Call {
             .inbound
             .as_ref()
             .map_or(0, |inbound| inbound.body.len() as u64);
-        let output = if matches!(self.surface, Some(Surface::Embeddings)) {
+        let output = if self.surface.is_some_and(Surface::is_embeddings) {
             0
         } else {
             let bytes = tap.delivered_text_bytes();
@@ -571,6 +577,8 @@ pub(crate) struct Stamp {
     client_request_id: Option<HeaderValue>,
     version: HeaderValue,
     renamed_max_tokens: bool,
+    /// Parameters that were left out.
+    dropped: Option<HeaderValue>,
     /// The provider's type and the model, on a dispatched answer.
     dispatched: Option<(&'static str, Option<HeaderValue>)>,
 }
@@ -627,6 +635,9 @@ impl Stamp {
         if self.renamed_max_tokens {
             let renamed = HeaderValue::from_static("max_tokens->max_completion_tokens");
             answer.insert(headers::COMPAT, renamed);
+        }
+        if let Some(dropped) = &self.dropped {
+            answer.insert(headers::PARAMS_DROPPED, dropped.clone());
         }
     }
 }
@@ -704,13 +715,13 @@ const fn fault_of(status: u16) -> Fault {
 /// tokens is no generation (observability 3).
 fn is_probe(surface: Surface, bill: &Bill, tap: &Tap) -> bool {
     match surface {
-        Surface::CountTokens => true,
-        Surface::Chat | Surface::Messages => {
+        surface if !surface.is_billed() => true,
+        Surface::Chat | Surface::Messages | Surface::Generate => {
             bill.cost == NanoUsd::ZERO
                 && bill.usage.is_some_and(|usage| usage.completion() == 0)
                 && tap.observed().usage.is_some()
         }
-        Surface::Responses | Surface::Embeddings => false,
+        _ => false,
     }
 }
 

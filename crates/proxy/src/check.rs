@@ -8,17 +8,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderValue;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Method, Request};
 use http_body_util::BodyExt as _;
-use lw_crypto::Sealer;
+use lw_core::Clock;
 use lw_store::rows::ModelProvider;
-use lw_upstream::{AddressGuard, Pool, Timeouts, UpstreamBody};
+use lw_upstream::{AddressGuard, Pool, RequestBody, Timeouts, UpstreamBody};
 use rustls::ClientConfig;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::bundle::{Lane, compile_lane};
-use crate::models::list_request;
+use crate::access;
+use crate::lane::compile::{Compiler, compile_lane};
+use crate::lane::{Lane, LaneKind, Operation};
+use crate::models::list_headers;
 
 /// How long a provider may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -33,8 +37,10 @@ pub struct ProviderCheck {
     pub guard: Arc<AddressGuard>,
     /// How TLS is spoken.
     pub tls: Arc<ClientConfig>,
-    /// What opens credentials.
-    pub sealer: Arc<Sealer>,
+    /// What makes a lane of a row.
+    pub compiler: Compiler,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
     /// What we say we are.
     pub user_agent: HeaderValue,
 }
@@ -45,7 +51,7 @@ impl ProviderCheck {
     /// # Errors
     /// Why it does not work, in words for an administrator.
     pub async fn run(&self, row: &ModelProvider) -> Result<(), String> {
-        let lane = compile_lane(row, &self.sealer)
+        let lane = compile_lane(row, &self.compiler)
             .map_err(|error| {
                 tracing::error!(%error, model_provider = %row.id, "a provider cannot be checked");
                 "The stored credentials cannot be opened; store them again.".to_owned()
@@ -71,6 +77,7 @@ impl ProviderCheck {
             .as_ref()
             .map_err(|error| format!("The base URL cannot be used: {error}."))?;
         let pool = Pool::new(self.guard.clone(), self.tls.clone());
+        let outside = access::outside(self.clock.clone(), self.tls.clone(), pool.clone());
         let timeouts = Timeouts {
             connect: LIMIT,
             tls: LIMIT,
@@ -78,9 +85,28 @@ impl ProviderCheck {
             idle: LIMIT,
             total: LIMIT,
         };
-        let request = list_request(lane, &self.user_agent);
+        let Question { method, path, body } = lane.question()?;
+        let body: Vec<Bytes> = body.into_iter().collect();
+        let mut headers = list_headers(lane, &self.user_agent);
+        if !body.is_empty() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        access::authorise(
+            &outside,
+            lane,
+            endpoint,
+            &method,
+            &path,
+            &mut headers,
+            &body,
+        )
+        .await
+        .map_err(|error| format!("The credentials cannot be used: {}.", error.message()))?;
+        let mut request = Request::new(RequestBody::new(body));
+        *request.method_mut() = method;
+        *request.headers_mut() = headers;
         let sent = pool
-            .send(endpoint, lane.models_path(), request, &timeouts, &mut false)
+            .send(endpoint, &path, request, &timeouts, &mut false)
             .await
             .map_err(|error| {
                 format!("{} cannot be reached: {}.", endpoint.host(), error.chain())
@@ -93,13 +119,65 @@ impl ProviderCheck {
         let said = quoted(&said);
         Err(match status.as_u16() {
             401 | 403 => format!("The provider refused the credentials ({status}).{said}"),
+            // The question names a model that nobody has: whoever says so has let us in.
+            400 | 404 if lane.kind == LaneKind::Bedrock => return Ok(()),
             404 => format!(
-                "The provider has no list of models at {}{} ({status}): check the base URL.{said}",
+                "The provider has nothing at {}{} ({status}): check the base URL.{said}",
                 endpoint.origin(),
-                lane.models_path().path()
+                path.path()
             ),
             _ => format!("The provider answered {status}.{said}"),
         })
+    }
+}
+
+/// What a provider is asked to see whether it works. It costs nothing.
+struct Question {
+    method: Method,
+    path: PathAndQuery,
+    body: Option<Bytes>,
+}
+
+impl Lane {
+    fn question(&self) -> Result<Question, String> {
+        let ask = |operation, model, body: &'static str| {
+            let path = self
+                .path(operation, model)
+                .map_err(|error| error.message().to_owned())?;
+            Ok(Question {
+                method: Method::POST,
+                path,
+                body: Some(Bytes::from_static(body.as_bytes())),
+            })
+        };
+        match self.kind {
+            LaneKind::Vertex => ask(
+                Operation::Gemini("countTokens"),
+                "gemini-2.5-flash",
+                r#"{"contents":[{"role":"user","parts":[{"text":"Hello"}]}]}"#,
+            ),
+            LaneKind::Bedrock => ask(
+                Operation::Converse { stream: false },
+                "langwatch.connection-test",
+                r#"{"messages":[{"role":"user","content":[{"text":"Hello"}]}]}"#,
+            ),
+            LaneKind::Azure => Ok(Question {
+                method: Method::GET,
+                path: self.azure_models()?,
+                body: None,
+            }),
+            _ => {
+                let path = self
+                    .models_path()
+                    .cloned()
+                    .ok_or_else(|| "The provider has nothing to ask for.".to_owned())?;
+                Ok(Question {
+                    method: Method::GET,
+                    path,
+                    body: None,
+                })
+            }
+        }
     }
 }
 

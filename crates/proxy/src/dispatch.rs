@@ -15,21 +15,25 @@ use lw_core::error::render;
 use lw_core::{BodyForm, Code, Error};
 use lw_upstream::{RequestBody, UpstreamBody, UpstreamError};
 use lw_wire::Surface;
+use lw_wire::splice::Pieces;
 use lw_wire::tap::{MOST_HELD, Tap, provider_error_name};
 use percent_encoding::percent_decode_str;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::bundle::{Capture, Lane};
+use crate::bundle::Capture;
 use crate::call::{Call, Ending, micros};
-use crate::headers;
+use crate::convert::Conversion;
+use crate::foreign::Exchange;
+use crate::lane::Lane;
 use crate::relay::Relay;
 use crate::reply::{Reply, ReplyBody};
 use crate::stages::Target;
+use crate::{access, headers, translated, vectors};
 
 /// JSON answers up to this size are held back, so that their head can tell what they say.
 const HELD_BACK: usize = 256 * 1024;
 /// Error answers up to this size are held back and searched for our credential.
-const ERROR_HELD: usize = 1024 * 1024;
+pub(crate) const ERROR_HELD: usize = 1024 * 1024;
 /// How long the head of a stream waits for its first bytes, to leave in one write with them.
 const FIRST_BYTES: Duration = Duration::from_millis(20);
 
@@ -43,10 +47,33 @@ pub(crate) struct CallerHead {
 
 /// Dials the provider and answers. Never fails: a failure is an answer.
 pub(crate) async fn dispatch(mut call: Box<Call>, target: Target, head: CallerHead) -> Reply {
-    match attempt(&mut call, target, &head).await {
-        Ok(answer) => answered(call, answer, &head).await,
+    let exchange = match admitted(&mut call, &target) {
+        Ok(()) => target.exchange,
+        Err(error) => return refuse(&mut call, error),
+    };
+    let Target { path, body, .. } = target;
+    if let Exchange::Vectors(gathering) = exchange {
+        return Box::pin(vectors::answer(call, *gathering, &head)).await;
+    }
+    match attempt(&mut call, path, body, &exchange, &head).await {
+        Ok(answer) => answered(call, answer, exchange, &head).await,
         Err(error) => refuse(&mut call, error),
     }
+}
+
+/// Writes the admission, once it is known that the provider can be dialled at all.
+fn admitted(call: &mut Call, target: &Target) -> Result<(), Error> {
+    let lane = call
+        .bundle
+        .as_ref()
+        .and_then(|bundle| bundle.lanes.get(target.lane));
+    let lane = lane.ok_or_else(|| lost("no lane"))?;
+    lane.endpoint.as_ref().map_err(|why| lost_address(why))?;
+    call.admit().map_err(|error| spool_error(&error))
+}
+
+fn lost(why: &'static str) -> Error {
+    Error::new(Code::InternalError, "the request was lost").because(why)
 }
 
 /// Ends `call` with an error of ours and renders it.
@@ -55,7 +82,7 @@ pub(crate) fn refuse(call: &mut Call, error: Error) -> Reply {
 }
 
 /// [`refuse`] for a call whose answer had begun: `tap` saw that beginning.
-fn refuse_after(call: &mut Call, error: Error, tap: Option<&mut Tap>) -> Reply {
+pub(crate) fn refuse_after(call: &mut Call, error: Error, tap: Option<&mut Tap>) -> Reply {
     let stamp = call.stamp();
     let mut body = render(&error, call.dialect(), call.correlation());
     call.bytes_out = body.len() as u64;
@@ -103,47 +130,60 @@ fn error_reply(error: &Error, body: String) -> Reply {
     reply
 }
 
-async fn attempt(
+/// One request to the provider and the head of its answer.
+pub(crate) async fn attempt(
     call: &mut Call,
-    target: Target,
+    path: PathAndQuery,
+    body: Pieces,
+    exchange: &Exchange,
     head: &CallerHead,
 ) -> Result<Response<UpstreamBody>, Error> {
-    let Some(bundle) = call.bundle.clone() else {
-        return Err(Error::new(Code::InternalError, "the request was lost").because("no bundle"));
-    };
-    let (Some(lane), Some(surface)) = (bundle.lanes.get(target.lane), call.surface) else {
-        return Err(Error::new(Code::InternalError, "the request was lost").because("no lane"));
-    };
-    let endpoint = lane.endpoint.as_ref().map_err(|why| {
-        Error::new(
-            Code::BadRequest,
-            format!("the provider cannot be called: {why}"),
-        )
-    })?;
-    call.admit().map_err(|error| spool_error(&error))?;
-    let gateway = call.worker.gateway.clone();
+    let bundle = call.bundle.clone().ok_or_else(|| lost("no bundle"))?;
+    let surface = call.surface.ok_or_else(|| lost("no surface"))?;
+    let worker = call.worker.clone();
+    let gateway = &worker.gateway;
     let streaming = call.inbound.as_ref().is_some_and(|inbound| inbound.stream);
-    let mut request = Request::new(RequestBody::new(target.body.into_inner()));
+    let dispatch = call.dispatch.as_mut().ok_or_else(|| lost("no dispatch"))?;
+    let lane = bundle
+        .lanes
+        .get(dispatch.lane)
+        .ok_or_else(|| lost("no lane"))?;
+    let endpoint = lane.endpoint.as_ref().map_err(|why| lost_address(why))?;
+    let path = if exchange.is_native() {
+        with_query(&path, head.query.as_deref())?
+    } else {
+        path
+    };
+    let mut headers = headers::upstream(&head.headers, lane, surface, &gateway.user_agent);
+    headers::accept(&mut headers, exchange, streaming);
+    let body = body.into_inner();
+    let authorised = access::authorise(
+        &worker.outside,
+        lane,
+        endpoint,
+        &Method::POST,
+        &path,
+        &mut headers,
+        &body,
+    )
+    .await?;
+    let mut request = Request::new(RequestBody::new(body));
     *request.method_mut() = Method::POST;
-    *request.headers_mut() = headers::upstream(&head.headers, lane, streaming, &gateway.user_agent);
-    let path = with_query(lane.path(surface), head.query.as_deref())?;
+    *request.headers_mut() = headers;
     let mut timeouts = gateway.settings.timeouts;
     if let Some(limit) = lane.head_timeout {
         timeouts.head = timeouts.head.min(limit);
     }
-    let pool = call.worker.pool.clone();
-    let Some(dispatch) = call.dispatch.as_mut() else {
-        return Err(Error::new(Code::InternalError, "the request was lost").because("no dispatch"));
-    };
-    match pool
-        .send(endpoint, &path, request, &timeouts, &mut dispatch.reached)
-        .await
-    {
+    let sending = worker
+        .pool
+        .send(endpoint, &path, request, &timeouts, &mut dispatch.reached);
+    match sending.await {
         Ok(sent) => {
             let status = sent.response.status();
             dispatch.status = Some(status.as_u16());
             dispatch.outcome = outcome(status);
             call.status = status.as_u16();
+            access::answered(&worker.outside, lane, &authorised, status.as_u16());
             Ok(sent.response)
         }
         Err(error) => {
@@ -151,6 +191,13 @@ async fn attempt(
             Err(upstream_failure(&error, lane))
         }
     }
+}
+
+fn lost_address(why: &str) -> Error {
+    Error::new(
+        Code::BadRequest,
+        format!("the provider cannot be called: {why}"),
+    )
 }
 
 /// The outcome label of data-plane 13.2.
@@ -212,20 +259,33 @@ fn upstream_failure(error: &UpstreamError, lane: &Lane) -> Error {
 }
 
 /// Turns the provider's answer into ours.
-async fn answered(mut call: Box<Call>, answer: Response<UpstreamBody>, head: &CallerHead) -> Reply {
+async fn answered(
+    mut call: Box<Call>,
+    answer: Response<UpstreamBody>,
+    exchange: Exchange,
+    head: &CallerHead,
+) -> Reply {
+    if let Exchange::Translated(_) | Exchange::Counted(_) = exchange
+        && (!answer.status().is_success() || !is_stream(&answer, &call))
+    {
+        return Box::pin(translated::answer(call, answer, exchange)).await;
+    }
     let (parts, body) = answer.into_parts();
-    let mut reply_head = HeaderMap::with_capacity(24);
-    headers::downstream(&parts.headers, &mut reply_head, call.client_names_request());
+    let native = exchange.is_native();
+    let surface = call.surface.unwrap_or(Surface::Chat);
+    let mut reply_head = reply_head(&call, &parts.headers, native, surface);
     // We asked for none: a coding that came all the same is passed on, and what is inside is not read.
     let encoded = parts.headers.get(CONTENT_ENCODING);
     if let Some(encoding) = encoded {
         reply_head.insert(CONTENT_ENCODING, encoding.clone());
     }
-    let stamp = call.stamp();
-    stamp.write(&mut reply_head);
-    stamp.write_dispatched(&mut reply_head);
-    let surface = call.surface.unwrap_or(Surface::Chat);
-    let event_stream = is_event_stream(&parts.headers);
+    let conversion = if parts.status.is_success() {
+        let as_list = surface.is_gemini() && !asks_for_events(head.query.as_deref());
+        Conversion::new(&exchange, as_list)
+    } else {
+        None
+    };
+    let event_stream = conversion.is_some() || is_event_stream(&parts.headers);
     let form = if encoded.is_some() {
         BodyForm::Opaque
     } else {
@@ -237,13 +297,18 @@ async fn answered(mut call: Box<Call>, answer: Response<UpstreamBody>, head: &Ca
             Err(error) => return refuse(&mut call, error),
         }
     } else if event_stream {
-        reply_head.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        if head.http1 {
-            reply_head.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
-        }
+        stream_head(&mut reply_head, conversion.is_some(), head);
         let tap = Tap::new(form, held_of_stream(&call));
         match first_bytes(body).await {
-            Ok((early, body)) => ReplyBody::relay(Relay::new(call, body, early, tap)),
+            Ok((early, body)) => match converted(early, conversion) {
+                Early::Pieces(early, conversion) => {
+                    ReplyBody::relay(Relay::new(call, body, early, tap, conversion))
+                }
+                // The same, told inside a stream that had just begun.
+                Early::Failed(failure) => {
+                    return translated::refused(&mut call, &parts.headers, &failure);
+                }
+            },
             // Nothing went out yet: this is an ordinary error with its own status (17.1).
             Err(error) => {
                 if let Some(dispatch) = call.dispatch.as_mut() {
@@ -252,6 +317,10 @@ async fn answered(mut call: Box<Call>, answer: Response<UpstreamBody>, head: &Ca
                 return refuse(&mut call, error);
             }
         }
+    } else if call.inbound.as_ref().is_some_and(|inbound| inbound.stream) {
+        // A stream in another form (Gemini's JSON list): not held back.
+        let tap = Tap::new(form, MOST_HELD);
+        ReplyBody::relay(Relay::new(call, body, Vec::new(), tap, None))
     } else {
         let mut tap = Tap::new(form, MOST_HELD);
         match json(&mut call, body, &mut tap).await {
@@ -262,7 +331,8 @@ async fn answered(mut call: Box<Call>, answer: Response<UpstreamBody>, head: &Ca
             }
             // The pieces are shown to a fresh tap again when the relay passes them on.
             Ok(Json::Large(pieces, body)) => {
-                ReplyBody::relay(Relay::new(call, body, pieces, Tap::new(form, MOST_HELD)))
+                let tap = Tap::new(form, MOST_HELD);
+                ReplyBody::relay(Relay::new(call, body, pieces, tap, None))
             }
             Err(error) => return refuse_after(&mut call, error, Some(&mut tap)),
         }
@@ -271,6 +341,60 @@ async fn answered(mut call: Box<Call>, answer: Response<UpstreamBody>, head: &Ca
     *reply.status_mut() = parts.status;
     *reply.headers_mut() = reply_head;
     reply
+}
+
+/// The head of an answer: what the provider's says as far as it passes, and what we say about it.
+pub(crate) fn reply_head(
+    call: &Call,
+    provider: &HeaderMap,
+    native: bool,
+    surface: Surface,
+) -> HeaderMap {
+    let mut head = HeaderMap::with_capacity(24);
+    let pass = if !native {
+        headers::Pass::Hints
+    } else if surface.is_gemini() {
+        headers::Pass::Everything
+    } else {
+        headers::Pass::Known
+    };
+    headers::downstream(provider, &mut head, call.client_names_request(), pass);
+    let stamp = call.stamp();
+    stamp.write(&mut head);
+    stamp.write_dispatched(&mut head);
+    head
+}
+
+/// What the head of every stream says.
+fn stream_head(reply: &mut HeaderMap, converted: bool, head: &CallerHead) {
+    if converted {
+        reply.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    }
+    reply.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if head.http1 {
+        reply.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
+    }
+}
+
+/// Whether a caller of Gemini wants server-sent events; without it, a stream is a JSON list.
+fn asks_for_events(query: Option<&str>) -> bool {
+    query
+        .unwrap_or_default()
+        .split('&')
+        .any(|pair| pair == "alt=sse" || pair == "%24alt=sse" || pair == "$alt=sse")
+}
+
+/// Whether the answer to translate is a stream: one was asked for and the provider sends one.
+fn is_stream(answer: &Response<UpstreamBody>, call: &Call) -> bool {
+    let wanted = call.inbound.as_ref().is_some_and(|inbound| inbound.stream);
+    let text = answer
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    wanted
+        && (is_event_stream(answer.headers())
+            || text.starts_with("application/vnd.amazon.eventstream"))
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
@@ -288,6 +412,31 @@ fn held_of_stream(call: &Call) -> usize {
         Some(Capture::Raw) => MOST_HELD,
         _ => 0,
     }
+}
+
+/// The first bytes of a stream in the caller's form.
+enum Early {
+    Pieces(Vec<Bytes>, Option<Box<Conversion>>),
+    /// All that came is a failure.
+    Failed(lw_translate::ir::Failure),
+}
+
+fn converted(early: Vec<Bytes>, conversion: Option<Box<Conversion>>) -> Early {
+    let Some(mut conversion) = conversion else {
+        return Early::Pieces(early, None);
+    };
+    let mut pieces = Vec::new();
+    for piece in early {
+        let began = !pieces.is_empty();
+        let out = conversion.push(&piece);
+        if let (false, Some(failure)) = (began || conversion.has_begun(), conversion.failure()) {
+            return Early::Failed(failure.clone());
+        }
+        if !out.is_empty() {
+            pieces.push(Bytes::from(out));
+        }
+    }
+    Early::Pieces(pieces, Some(conversion))
 }
 
 /// Waits a moment for the first bytes, so that head and first bytes leave in one write.
@@ -311,7 +460,10 @@ enum Json {
 }
 
 /// The next frame of a held answer, within the limits between frames and in total.
-async fn next_frame(call: &Call, body: &mut UpstreamBody) -> Result<Option<Bytes>, Error> {
+pub(crate) async fn next_frame(
+    call: &Call,
+    body: &mut UpstreamBody,
+) -> Result<Option<Bytes>, Error> {
     let limits = call.worker.gateway.settings.timeouts;
     let idle = Instant::now() + limits.idle;
     let deadline = if limits.total.is_zero() {
@@ -373,23 +525,36 @@ async fn json(call: &mut Call, mut body: UpstreamBody, tap: &mut Tap) -> Result<
     Ok(Json::Whole(pieces, cached))
 }
 
-/// Reads a provider's error as it came. Only our own secrets, should they stand in there, are taken out.
-async fn provider_error(call: &mut Call, mut body: UpstreamBody) -> Result<Bytes, Error> {
+/// Reads a whole body of at most `most` bytes; `what` it is goes into the refusal of a larger one.
+pub(crate) async fn whole(
+    call: &Call,
+    mut body: UpstreamBody,
+    most: usize,
+    what: &str,
+) -> Result<Bytes, Error> {
     let mut pieces: Vec<Bytes> = Vec::new();
     let mut length = 0;
+    let mut permit = call.worker.gateway.bytes.take(0);
     while let Some(data) = next_frame(call, &mut body).await? {
         length += data.len();
-        if length > ERROR_HELD {
-            let text =
-                format!("the provider answered with an error of more than {ERROR_HELD} bytes");
+        let room = permit
+            .as_mut()
+            .is_some_and(|permit| permit.grow(data.len()));
+        if length > most || !room {
+            let text = format!("the provider answered with {what} of more than {most} bytes");
             return Err(Error::new(Code::ProviderError, text));
         }
         pieces.push(data);
     }
-    let whole: Bytes = match pieces.as_mut_slice() {
+    Ok(match pieces.as_mut_slice() {
         [one] => std::mem::take(one),
         many => many.concat().into(),
-    };
+    })
+}
+
+/// Reads a provider's error as it came. Only our own secrets, should they stand in there, are taken out.
+async fn provider_error(call: &mut Call, body: UpstreamBody) -> Result<Bytes, Error> {
+    let whole = whole(call, body, ERROR_HELD, "an error").await?;
     let whole = match call.lane() {
         Some(lane) => lane.secrets.take_out(whole),
         None => whole,

@@ -23,11 +23,11 @@ use tokio::time::timeout;
 use crate::call::{Call, Ending, Stamp};
 use crate::connection::ConnState;
 use crate::dispatch::{CallerHead, dispatch, refuse};
-use crate::inbound::{Inbound, check_length, read};
+use crate::inbound::{Addressed, Inbound, check_length, read};
 use crate::reply::{Reply, ReplyBody};
-use crate::stages::{Target, authenticate, plan};
+use crate::stages::{Planned, Target, authenticate, plan};
 use crate::worker::Worker;
-use crate::{headers, models, ops};
+use crate::{foreign, headers, kept, models, ops};
 
 /// Bytes of a refused request that are read and thrown away.
 const DISCARD_BYTES: usize = 4 * 1024 * 1024;
@@ -37,7 +37,12 @@ const DISCARD_FOR: Duration = Duration::from_millis(500);
 /// What a path and method ask for.
 enum Route<'a> {
     Model(Surface),
-    Models(Option<&'a str>),
+    /// A method of Gemini with a model in the path, as it stands there.
+    Addressed(Surface, &'a str, &'a str),
+    /// What is kept at Gemini: the path below `/v1beta`.
+    Kept,
+    /// With the name of one, and whether in the form of Gemini.
+    Models(Option<&'a str>, bool),
     Operational,
     WrongMethod(&'static str),
     Unknown,
@@ -59,14 +64,34 @@ fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
             Route::WrongMethod("POST")
         };
     }
-    let models = match path.strip_prefix("/v1/models") {
+    if let Some((surface, model, name)) = gemini(path) {
+        return if method == Method::POST {
+            Route::Addressed(surface, model, name)
+        } else {
+            Route::WrongMethod("POST")
+        };
+    }
+    if [
+        "/v1beta/cachedContents",
+        "/v1beta/files",
+        "/upload/v1beta/files",
+    ]
+    .iter()
+    .any(|kept| {
+        path.strip_prefix(kept)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }) {
+        return Route::Kept;
+    }
+    let in_gemini = path.strip_prefix("/v1beta/models");
+    let models = match path.strip_prefix("/v1/models").or(in_gemini) {
         Some("" | "/") => Some(None),
         Some(rest) => rest.strip_prefix('/').map(Some),
         None => None,
     };
     if let Some(wanted) = models {
         return if method == Method::GET {
-            Route::Models(wanted)
+            Route::Models(wanted, in_gemini.is_some())
         } else {
             Route::WrongMethod("GET")
         };
@@ -76,6 +101,22 @@ fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
         Some(_) => Route::WrongMethod("GET, HEAD"),
         None => Route::Unknown,
     }
+}
+
+/// The methods of Gemini that are served, with the surface that each belongs to. Model and method share
+/// the last segment (clients.md).
+fn gemini(path: &str) -> Option<(Surface, &str, &str)> {
+    let rest = path
+        .strip_prefix("/v1beta/models/")
+        .or_else(|| path.strip_prefix("/v1/models/"))?;
+    let (model, method) = rest.rsplit_once(':')?;
+    let surface = match method {
+        "generateContent" | "streamGenerateContent" => Surface::Generate,
+        "countTokens" => Surface::GeminiCount,
+        "embedContent" | "batchEmbedContents" => Surface::GeminiEmbed,
+        _ => return None,
+    };
+    Some((surface, model, method))
 }
 
 /// Answers one request. Never fails and never panics. The future is boxed, so that an open stream does
@@ -106,13 +147,26 @@ async fn answer(worker: Arc<Worker>, request: Request<Incoming>) -> Reply {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
     match route(&parts.method, path) {
-        Route::Model(surface) => model_call(worker, surface, parts, body).await,
-        Route::Models(wanted) => {
+        Route::Model(surface) => model_call(worker, surface, None, parts, body).await,
+        Route::Addressed(surface, model, method) => {
+            let addressed = Addressed {
+                model: percent_decode_str(model).decode_utf8_lossy().into_owned(),
+                method: method.to_owned(),
+            };
+            // Boxed: one copy of this large state in the future is enough.
+            model_call(worker, surface, Some(addressed), parts, body)
+                .boxed()
+                .await
+        }
+        Route::Kept => kept::call(worker, parts, body).boxed().await,
+        Route::Models(wanted, gemini) => {
             // Clients escape the slash of `openai/gpt-4o`.
             let wanted =
                 wanted.map(|name| percent_decode_str(name).decode_utf8_lossy().into_owned());
             // Boxed: asking providers for their lists is rare and its state is large.
-            model_list(&worker, &parts.headers, wanted).boxed().await
+            model_list(&worker, &parts.headers, wanted, gemini)
+                .boxed()
+                .await
         }
         Route::Operational => {
             let mut reply = ops::answer(&worker.gateway, path);
@@ -162,11 +216,21 @@ async fn answer(worker: Arc<Worker>, request: Request<Incoming>) -> Reply {
     }
 }
 
-async fn model_list(worker: &Arc<Worker>, request: &HeaderMap, wanted: Option<String>) -> Reply {
-    let mut call = Call::new(worker.clone(), Method::GET, "/v1/models", None, request);
+async fn model_list(
+    worker: &Arc<Worker>,
+    request: &HeaderMap,
+    wanted: Option<String>,
+    gemini: bool,
+) -> Reply {
+    let route = if gemini {
+        "/v1beta/models"
+    } else {
+        "/v1/models"
+    };
+    let mut call = Call::new(worker.clone(), Method::GET, route, None, request);
     let listed = async {
         let bundle = authenticate(&worker.gateway, request).await?;
-        let reply = models::answer(worker, &bundle, request, wanted.as_deref()).await?;
+        let reply = models::answer(worker, &bundle, request, wanted.as_deref(), gemini).await?;
         call.bundle = Some(bundle);
         Ok(reply)
     }
@@ -182,7 +246,13 @@ async fn model_list(worker: &Arc<Worker>, request: &HeaderMap, wanted: Option<St
     }
 }
 
-async fn model_call(worker: Arc<Worker>, surface: Surface, parts: Parts, body: Incoming) -> Reply {
+async fn model_call(
+    worker: Arc<Worker>,
+    surface: Surface,
+    addressed: Option<Addressed>,
+    parts: Parts,
+    body: Incoming,
+) -> Reply {
     let every = worker.gateway.settings.heartbeat;
     let mut call = Box::new(Call::new(
         worker,
@@ -192,7 +262,7 @@ async fn model_call(worker: Arc<Worker>, surface: Surface, parts: Parts, body: I
         &parts.headers,
     ));
     let mut body = Some(body);
-    let target = match prepare(&mut call, surface, &parts.headers, &mut body).await {
+    let target = match prepare(&mut call, surface, addressed, &parts.headers, &mut body).await {
         Ok(target) => target,
         Err(error) => {
             if let (Some(body), true) = (body, error.code() != Code::PayloadTooLarge) {
@@ -224,6 +294,7 @@ async fn model_call(worker: Arc<Worker>, surface: Surface, parts: Parts, body: I
 async fn prepare(
     call: &mut Call,
     surface: Surface,
+    addressed: Option<Addressed>,
     request: &HeaderMap,
     body: &mut Option<Incoming>,
 ) -> Result<Target, Error> {
@@ -235,8 +306,19 @@ async fn prepare(
         return Err(Error::new(Code::InternalError, "the request was lost").because("no body"));
     };
     let (body, permit) = read(&gateway, request, body).await?;
-    call.inbound = Some(Inbound::new(body, permit));
-    plan(call, &bundle, surface)
+    let mut inbound = Inbound::new(body, permit);
+    inbound.addressed = addressed;
+    call.inbound = Some(inbound);
+    match plan(call, &bundle, surface)? {
+        Planned::Ready(target) => Ok(target),
+        // Boxed: translating is rarer than passing on, and its state is large.
+        Planned::Foreign(foreign) => {
+            let betas = headers::betas(request);
+            foreign::outgoing(call, &bundle, surface, foreign, betas)
+                .boxed()
+                .await
+        }
+    }
 }
 
 /// The head of an answer that is not there yet: a status has to be promised, so a later failure stands
@@ -299,8 +381,9 @@ mod tests {
             (Method::POST, "/v1/chat/completions/", "unknown"),
         ] {
             let found = match route(&method, path) {
-                Route::Model(_) => "model",
-                Route::Models(_) => "models",
+                Route::Model(_) | Route::Addressed(..) => "model",
+                Route::Kept => "kept",
+                Route::Models(..) => "models",
                 Route::Operational => "operational",
                 Route::WrongMethod(_) => "wrong",
                 Route::Unknown => "unknown",
@@ -322,9 +405,10 @@ mod tests {
     fn the_futures_of_a_request_stay_small() {
         // They are allocated and moved for every request.
         assert!(
-            size_of_future(answer) <= 4_096,
-            "{}",
-            size_of_future(answer)
+            size_of_future(answer) <= 4_352,
+            "{} of which dispatch {}",
+            size_of_future(answer),
+            size_of_dispatch(dispatch)
         );
         assert!(
             size_of_dispatch(dispatch) <= 3_072,

@@ -8,7 +8,10 @@ use http::header::{
     RETRY_AFTER, USER_AGENT,
 };
 
-use crate::bundle::{Lane, LaneKind};
+use lw_wire::Surface;
+
+use crate::foreign::{Exchange, Framed};
+use crate::lane::{Lane, LaneKind};
 
 macro_rules! names {
     ($($constant:ident = $name:literal;)*) => {
@@ -61,6 +64,9 @@ names! {
     RETRY_AFTER_MS = "retry-after-ms";
     PROVIDER_REQUEST_ID = "request-id";
     OPENAI_PROCESSING_MS = "openai-processing-ms";
+    X_GOOG_REQUEST_PARAMS = "x-goog-request-params";
+    X_GOOG_API_CLIENT = "x-goog-api-client";
+    PARAMS_DROPPED = "x-langwatch-params-dropped";
 }
 
 /// The presented key: the first non-empty one of the headers of data-plane 5.2, trimmed.
@@ -90,25 +96,23 @@ pub fn presented_key(headers: &HeaderMap) -> Option<&str> {
     .find(|key| !key.is_empty())
 }
 
-/// The head of the request to a provider.
+/// The head of the request to a provider, but for its credential.
 #[must_use]
 pub fn upstream(
     caller: &HeaderMap,
     lane: &Lane,
-    stream: bool,
+    surface: Surface,
     user_agent: &HeaderValue,
 ) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(12);
+    if surface.is_gemini() && matches!(lane.kind, LaneKind::Gemini | LaneKind::Vertex) {
+        pass_gemini(caller, &mut headers);
+    }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let accept = if stream {
-        "text/event-stream"
-    } else {
-        "application/json"
-    };
-    headers.insert(ACCEPT, HeaderValue::from_static(accept));
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers.insert(USER_AGENT, user_agent.clone());
     let mut pass = |name: HeaderName| {
+        headers.remove(&name);
         for value in caller.get_all(&name) {
             headers.append(name.clone(), value.clone());
         }
@@ -122,18 +126,23 @@ pub fn upstream(
                 .entry(ANTHROPIC_VERSION)
                 .or_insert_with(|| HeaderValue::from_static("2023-06-01"));
         }
-        LaneKind::OpenAi | LaneKind::Custom => {
+        LaneKind::OpenAi | LaneKind::Azure | LaneKind::Compatible(_) => {
             pass(OPENAI_BETA);
-            if !lane.sets_openai_account {
+            if !lane.sets_openai_account && lane.kind != LaneKind::Azure {
                 pass(OPENAI_ORGANIZATION);
                 pass(OPENAI_PROJECT);
             }
-            // A custom row may speak the Messages API as well.
-            if lane.kind == LaneKind::Custom && caller.contains_key(ANTHROPIC_VERSION) {
+            // A row may speak the Messages API as well.
+            if lane.speaks.messages && caller.contains_key(ANTHROPIC_VERSION) {
                 pass(ANTHROPIC_VERSION);
                 pass(ANTHROPIC_BETA);
             }
         }
+        LaneKind::Gemini | LaneKind::Vertex => {
+            pass(X_GOOG_REQUEST_PARAMS);
+            pass(X_GOOG_API_CLIENT);
+        }
+        LaneKind::Bedrock => {}
     }
     for (name, value) in &lane.headers {
         headers.insert(name.clone(), value.clone());
@@ -141,27 +150,143 @@ pub fn upstream(
     headers
 }
 
+/// What a Gemini caller sends goes on, but for credentials, cookies, what belongs to one connection, and
+/// what is ours (providers 2).
+fn pass_gemini(caller: &HeaderMap, headers: &mut HeaderMap) {
+    const KEPT_BACK: [&str; 22] = [
+        "authorization",
+        "proxy-authorization",
+        "proxy-authenticate",
+        "x-api-key",
+        "api-key",
+        "x-goog-api-key",
+        "xi-api-key",
+        "cookie",
+        "forwarded",
+        "x-real-ip",
+        "x-goog-user-project",
+        "host",
+        "connection",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "expect",
+        "content-length",
+        "content-encoding",
+        "x-request-id",
+    ];
+    // What `Connection` names belongs to the connection as well.
+    let named: Vec<String> = caller
+        .get_all(http::header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect();
+    for (name, value) in caller {
+        let text = name.as_str();
+        let ours = text.starts_with("x-langwatch-") || text.starts_with("x-forwarded-");
+        if !ours && !KEPT_BACK.contains(&text) && !named.iter().any(|other| other == text) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+}
+
+/// What kind of answer is wanted from the provider, and the betas that a translated body needs.
+pub(crate) fn accept(headers: &mut HeaderMap, exchange: &Exchange, streaming: bool) {
+    let framed = match exchange {
+        Exchange::Unframed => true,
+        Exchange::Translated(translation) => translation.framed != Framed::No,
+        _ => false,
+    };
+    let accept = match (streaming, framed) {
+        (true, true) => "application/vnd.amazon.eventstream",
+        (true, false) => "text/event-stream",
+        (false, _) => "application/json",
+    };
+    headers.insert(ACCEPT, HeaderValue::from_static(accept));
+    if let Exchange::Translated(translation) = exchange {
+        for beta in &translation.betas {
+            if let Ok(value) = HeaderValue::from_str(beta) {
+                headers.append(ANTHROPIC_BETA, value);
+            }
+        }
+    }
+}
+
+/// The values of the caller's `anthropic-beta` headers.
+pub(crate) fn betas(caller: &HeaderMap) -> Vec<String> {
+    caller
+        .get_all(ANTHROPIC_BETA)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|beta| beta.trim().to_owned())
+        .filter(|beta| !beta.is_empty())
+        .collect()
+}
+
+/// Which of a provider's headers a caller gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// Those that SDKs read, on a native lane (data-plane 18).
+    Known,
+    /// All but those that belong to a connection or to us (Gemini's own surface).
+    Everything,
+    /// Only what tells when to try again: the rest is another vendor's.
+    Hints,
+}
+
 /// Copies the headers of a provider's answer that a caller may see (data-plane 18).
-pub fn downstream(provider: &HeaderMap, answer: &mut HeaderMap, client_names_request: bool) {
+pub fn downstream(
+    provider: &HeaderMap,
+    answer: &mut HeaderMap,
+    client_names_request: bool,
+    pass: Pass,
+) {
     for (name, value) in provider {
         let text = name.as_str();
-        let passes = *name == CONTENT_TYPE
-            || *name == RETRY_AFTER
-            || *name == SHOULD_RETRY
-            || *name == RETRY_AFTER_MS
+        let hint = *name == RETRY_AFTER || *name == SHOULD_RETRY || *name == RETRY_AFTER_MS;
+        let known = *name == CONTENT_TYPE
             || *name == PROVIDER_REQUEST_ID
             || *name == OPENAI_PROCESSING_MS
             || text.starts_with("x-ratelimit-")
             || text.starts_with("anthropic-ratelimit-");
-        if passes {
-            answer.append(name.clone(), value.clone());
-        } else if *name == X_REQUEST_ID {
+        let passes = match pass {
+            Pass::Known => hint || known,
+            Pass::Everything => !is_kept_back(text),
+            Pass::Hints => hint,
+        };
+        if *name == X_REQUEST_ID {
             answer.insert(UPSTREAM_REQUEST_ID, value.clone());
             if !client_names_request {
                 answer.insert(X_REQUEST_ID, value.clone());
             }
+        } else if passes {
+            answer.append(name.clone(), value.clone());
         }
     }
+}
+
+/// Headers of an answer that never pass.
+fn is_kept_back(name: &str) -> bool {
+    const KEPT_BACK: [&str; 12] = [
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "content-length",
+        "content-encoding",
+        "set-cookie",
+        "alt-svc",
+    ];
+    KEPT_BACK.contains(&name) || name.starts_with("x-langwatch-")
 }
 
 #[cfg(test)]
@@ -219,7 +344,7 @@ mod tests {
             ("request-id", "r2"),
         ]);
         let mut answer = HeaderMap::new();
-        downstream(&provider, &mut answer, false);
+        downstream(&provider, &mut answer, false, Pass::Known);
         let mut names: Vec<&str> = answer.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(
@@ -234,7 +359,7 @@ mod tests {
             ]
         );
         let mut answer = HeaderMap::new();
-        downstream(&provider, &mut answer, true);
+        downstream(&provider, &mut answer, true, Pass::Known);
         assert!(!answer.contains_key(X_REQUEST_ID) && answer.contains_key(UPSTREAM_REQUEST_ID));
     }
 }

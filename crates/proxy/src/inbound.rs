@@ -10,7 +10,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use lw_core::{Code, Error};
 use lw_engine::resolve::ModelSource;
-use lw_wire::envelope::{Envelope, EnvelopeError};
+use lw_wire::envelope::{Envelope, EnvelopeError, Stored};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -38,9 +38,29 @@ pub(crate) struct Inbound {
     pub(crate) session: Option<String>,
     /// Sampling parameters.
     pub(crate) parameters: Vec<(String, String)>,
+    /// What the path says, where the model stands in it.
+    pub(crate) addressed: Option<Addressed>,
+    /// What the request refers to at the provider.
+    pub(crate) stored: Vec<Stored>,
     /// The body's share of the bytes in flight.
     #[expect(dead_code, reason = "held for its drop")]
     permit: Option<BytePermit>,
+}
+
+/// A model and a method in a path (Gemini).
+#[derive(Debug, Clone)]
+pub(crate) struct Addressed {
+    /// The model as sent.
+    pub(crate) model: String,
+    /// The method behind the colon.
+    pub(crate) method: String,
+}
+
+impl Addressed {
+    /// Whether the method answers with a stream.
+    pub(crate) fn streams(&self) -> bool {
+        self.method.starts_with("stream")
+    }
 }
 
 impl Inbound {
@@ -64,11 +84,18 @@ impl Inbound {
 
     /// Notes what the envelope says.
     pub(crate) fn note(&mut self, envelope: &Envelope<'_>) {
-        self.model = envelope
-            .model
-            .as_ref()
-            .map(|(model, _)| model.clone().into_owned());
-        self.stream = envelope.stream;
+        let named = envelope.model.as_ref();
+        match &self.addressed {
+            Some(addressed) => {
+                self.model = Some(addressed.model.clone());
+                self.stream = addressed.streams();
+            }
+            None => {
+                self.model = named.map(|(model, _)| model.clone().into_owned());
+                self.stream = envelope.stream;
+            }
+        }
+        self.stored.clone_from(&envelope.stored);
         self.user = envelope
             .user
             .as_deref()

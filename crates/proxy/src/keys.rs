@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lw_core::{Code, Error};
-use lw_crypto::{KeyDigest, Pepper, Sealer, digest};
+use lw_crypto::{KeyDigest, Pepper, digest};
 use lw_store::bundle::{KeyRecord, KeySource};
 use lw_store::config::{ChangeEvent, ChangeKind, Freshness};
 use parking_lot::Mutex;
@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::bundle::{Bundle, compile};
+use crate::lane::compile::Compiler;
 use crate::shelf::Shelf;
 
 /// How long "no such key" is remembered.
@@ -70,8 +71,8 @@ struct Lookup {
 pub struct Lookups {
     /// Where keys are read.
     pub source: Arc<dyn KeySource>,
-    /// What opens credentials.
-    pub sealer: Arc<Sealer>,
+    /// What makes lanes of provider rows.
+    pub compiler: Compiler,
     /// Lanes that keys share.
     pub shelf: Shelf,
 }
@@ -237,7 +238,7 @@ fn read(lookup: &Lookup, lookups: &Lookups) -> Answer {
     };
     rehash(&record, lookup, lookups);
     let id = record.key.id.clone();
-    match compile(record, &lookups.sealer, &lookups.shelf) {
+    match compile(record, &lookups.compiler, &lookups.shelf) {
         Ok(bundle) => Answer::Found(Arc::new(bundle)),
         Err(error) => {
             let cause = std::error::Error::source(&error).map(ToString::to_string);

@@ -6,17 +6,24 @@
 //!
 //! Start at `edge::handle` for the walk of a request, and at [`serve`] for the threads it runs on.
 
+mod access;
 pub mod attribution;
 pub mod bundle;
 mod call;
 pub mod check;
 mod connection;
+mod convert;
+mod counting;
 mod dispatch;
 mod edge;
 mod ended;
+mod fetch;
+mod foreign;
 pub mod headers;
 mod inbound;
+mod kept;
 pub mod keys;
+pub mod lane;
 pub mod metrics;
 pub mod models;
 mod ops;
@@ -28,4 +35,6 @@ pub mod serve;
 pub mod settings;
 pub mod shelf;
 mod stages;
+mod translated;
+mod vectors;
 pub mod worker;

@@ -11,21 +11,24 @@ use std::time::Duration;
 use bytes::BytesMut;
 use futures_util::stream::{self, StreamExt as _};
 use http::header::{ACCEPT, AUTHORIZATION, HeaderValue, USER_AGENT};
-use http::{HeaderMap, Request};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt as _;
+use lw_cloud::Outside;
 use lw_core::{Code, Error};
 use lw_engine::resolve::{LaneFacts, resolve};
-use lw_upstream::{RequestBody, Timeouts};
+use lw_upstream::{Endpoint, RequestBody, Timeouts};
 use quick_cache::sync::Cache;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use crate::bundle::{Bundle, Lane, LaneKind};
-use crate::headers;
+use crate::bundle::Bundle;
+use crate::lane::{Lane, LaneKind};
 use crate::ops::json_reply;
 use crate::reply::Reply;
 use crate::worker::Worker;
+use crate::{access, headers};
 
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
 const ALL_LIMIT: Duration = Duration::from_secs(30);
@@ -59,6 +62,7 @@ pub(crate) async fn answer(
     bundle: &Bundle,
     caller: &HeaderMap,
     wanted: Option<&str>,
+    gemini: bool,
 ) -> Result<Reply, Error> {
     let (models, gaps) = list(worker, bundle).await;
     if let Some(wanted) = wanted {
@@ -68,14 +72,19 @@ pub(crate) async fn answer(
                 format!("the key reaches no model named `{wanted}`"),
             ));
         };
-        let body = if caller.contains_key(headers::ANTHROPIC_VERSION) {
+        let body = if gemini {
+            gemini_entry(wanted)
+        } else if caller.contains_key(headers::ANTHROPIC_VERSION) {
             anthropic_entry(wanted)
         } else {
             openai_entry(wanted, owner)
         };
         return Ok(json_reply(200, &body));
     }
-    let body = if caller.contains_key(headers::ANTHROPIC_VERSION) {
+    let body = if gemini {
+        let entries: Vec<Value> = models.keys().map(|id| gemini_entry(id)).collect();
+        json!({"models": entries})
+    } else if caller.contains_key(headers::ANTHROPIC_VERSION) {
         let ids: Vec<&String> = models.keys().collect();
         json!({
             "data": ids.iter().map(|id| anthropic_entry(id)).collect::<Vec<_>>(),
@@ -103,6 +112,17 @@ pub(crate) async fn answer(
 
 fn openai_entry(id: &str, owner: &str) -> Value {
     json!({"id": id, "object": "model", "created": 0, "owned_by": owner})
+}
+
+/// Gemini's own form. What a model of another vendor can do is what is translated for it.
+fn gemini_entry(id: &str) -> Value {
+    json!({
+        "name": format!("models/{id}"),
+        "baseModelId": id,
+        "version": "1",
+        "displayName": id,
+        "supportedGenerationMethods": ["generateContent", "streamGenerateContent", "countTokens"],
+    })
 }
 
 fn anthropic_entry(id: &str) -> Value {
@@ -133,9 +153,16 @@ async fn list(worker: &Worker, bundle: &Bundle) -> (BTreeMap<String, String>, Ve
     let mut gaps = Vec::new();
     for (index, (lane, facts)) in lanes.enumerate() {
         let kind = lane.kind.as_str();
-        let Some(Some(models)) = found.get(index) else {
-            gaps.push(format!("{kind}:probe-failed"));
-            continue;
+        let models = match found.get(index) {
+            Some(Known::Models(models)) => models,
+            Some(Known::NotEnumerable) => {
+                gaps.push(format!("{kind}:not-enumerable"));
+                continue;
+            }
+            Some(Known::Failed) | None => {
+                gaps.push(format!("{kind}:probe-failed"));
+                continue;
+            }
         };
         for model in models {
             let name = match &facts.handle {
@@ -163,48 +190,59 @@ fn owner_of(bundle: &Bundle, name: &str) -> String {
         .to_owned()
 }
 
+/// What is known of a lane's models.
+enum Known {
+    Models(Vec<String>),
+    /// The provider has no list that says what may be called (deployments, clouds).
+    NotEnumerable,
+    Failed,
+}
+
 /// The models that a lane declares, or else lists when it is asked.
-async fn known(worker: &Worker, lane: &Lane, facts: &LaneFacts) -> Option<Vec<String>> {
+async fn known(worker: &Worker, lane: &Lane, facts: &LaneFacts) -> Known {
     let declared: Vec<String> = facts
         .models
         .iter()
         .chain(facts.deployments.keys())
         .cloned()
         .collect();
-    if declared.is_empty() {
-        discovered(worker, lane).await
-    } else {
-        Some(declared)
+    if !declared.is_empty() {
+        return Known::Models(declared);
+    }
+    match lane.models_path() {
+        Some(path) => discovered(worker, lane, path).await,
+        None => Known::NotEnumerable,
     }
 }
 
-async fn discovered(worker: &Worker, lane: &Lane) -> Option<Vec<String>> {
-    let endpoint = lane.endpoint.as_ref().ok()?;
-    let key = format!("{} {}{}", lane.id, endpoint.origin(), lane.models_path());
+async fn discovered(worker: &Worker, lane: &Lane, path: &PathAndQuery) -> Known {
+    let Ok(endpoint) = &lane.endpoint else {
+        return Known::Failed;
+    };
+    let key = format!("{} {}{path}", lane.id, endpoint.origin());
     let cache = &worker.gateway.discovery.0;
-    if let Some(listed) = cache
+    let held = cache
         .get(&key)
-        .filter(|listed| listed.until > Instant::now())
-    {
-        return listed.models.clone();
-    }
-    let models = timeout(PROBE_LIMIT, probe(worker, lane))
-        .await
-        .ok()
-        .flatten();
-    let empty = models.as_ref().is_none_or(Vec::is_empty);
-    let until = Instant::now() + if empty { KEEP_EMPTY_FOR } else { KEEP_FOR };
-    cache.insert(
-        key,
-        Arc::new(Listed {
-            models: models.clone(),
-            until,
-        }),
-    );
-    models
+        .filter(|listed| listed.until > Instant::now());
+    let models = match held {
+        Some(listed) => listed.models.clone(),
+        None => {
+            let asked = timeout(PROBE_LIMIT, probe(worker, lane, path)).await;
+            let models = asked.ok().flatten();
+            let empty = models.as_ref().is_none_or(Vec::is_empty);
+            let until = Instant::now() + if empty { KEEP_EMPTY_FOR } else { KEEP_FOR };
+            let listed = Listed {
+                models: models.clone(),
+                until,
+            };
+            cache.insert(key, Arc::new(listed));
+            models
+        }
+    };
+    models.map_or(Known::Failed, Known::Models)
 }
 
-async fn probe(worker: &Worker, lane: &Lane) -> Option<Vec<String>> {
+async fn probe(worker: &Worker, lane: &Lane, path: &PathAndQuery) -> Option<Vec<String>> {
     #[derive(Deserialize)]
     struct Page {
         data: Vec<Entry>,
@@ -214,14 +252,17 @@ async fn probe(worker: &Worker, lane: &Lane) -> Option<Vec<String>> {
         id: String,
     }
     let endpoint = lane.endpoint.as_ref().ok()?;
-    let request = list_request(lane, &worker.gateway.user_agent);
+    let user_agent = &worker.gateway.user_agent;
+    let request = list_request(&worker.outside, lane, endpoint, path, user_agent)
+        .await
+        .ok()?;
     let timeouts = Timeouts {
         head: PROBE_LIMIT,
         ..worker.gateway.settings.timeouts
     };
     let sent = worker
         .pool
-        .send(endpoint, lane.models_path(), request, &timeouts, &mut false)
+        .send(endpoint, path, request, &timeouts, &mut false)
         .await
         .ok()?;
     if !sent.response.status().is_success() {
@@ -242,16 +283,55 @@ async fn probe(worker: &Worker, lane: &Lane) -> Option<Vec<String>> {
     Some(
         page.data
             .into_iter()
-            .map(|entry| entry.id)
+            .map(|entry| match entry.id.strip_prefix("models/") {
+                Some(bare) => bare.to_owned(),
+                None => entry.id,
+            })
             .take(MODELS_PER_PROVIDER)
             .collect(),
     )
 }
 
 /// The request that lists a lane's models, ready to be sent.
-pub(crate) fn list_request(lane: &Lane, user_agent: &HeaderValue) -> Request<RequestBody> {
+///
+/// # Errors
+/// It cannot be authorised.
+async fn list_request(
+    outside: &Outside,
+    lane: &Lane,
+    endpoint: &Endpoint,
+    path: &PathAndQuery,
+    user_agent: &HeaderValue,
+) -> Result<Request<RequestBody>, Error> {
     let mut request = Request::new(RequestBody::default());
+    *request.headers_mut() = list_headers(lane, user_agent);
     let map = request.headers_mut();
+    access::authorise(outside, lane, endpoint, &Method::GET, path, map, &[]).await?;
+    // Servers behind a base URL may want either form of the key, and so does Gemini's list.
+    let key = lane
+        .credential
+        .as_ref()
+        .and_then(|secret| HeaderValue::from_str(secret.expose()).ok());
+    match (lane.kind, key) {
+        (LaneKind::Compatible(_), Some(mut key)) if map.contains_key(AUTHORIZATION) => {
+            key.set_sensitive(true);
+            map.insert(headers::X_API_KEY, key);
+        }
+        (LaneKind::Gemini, Some(key)) => {
+            let text = format!("Bearer {}", key.to_str().unwrap_or_default());
+            if let Ok(mut bearer) = HeaderValue::from_str(&text) {
+                bearer.set_sensitive(true);
+                map.insert(AUTHORIZATION, bearer);
+            }
+        }
+        _ => {}
+    }
+    Ok(request)
+}
+
+/// The head of a request of our own to a provider, but for its credential.
+pub(crate) fn list_headers(lane: &Lane, user_agent: &HeaderValue) -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(8);
     map.insert(ACCEPT, HeaderValue::from_static("application/json"));
     map.insert(USER_AGENT, user_agent.clone());
     if lane.kind == LaneKind::Anthropic {
@@ -263,13 +343,5 @@ pub(crate) fn list_request(lane: &Lane, user_agent: &HeaderValue) -> Request<Req
     for (name, value) in &lane.headers {
         map.insert(name.clone(), value.clone());
     }
-    // Servers behind a base URL may want either form of the key.
-    if let (LaneKind::Custom, Some(secret)) = (lane.kind, &lane.credential)
-        && map.contains_key(AUTHORIZATION)
-        && let Ok(mut value) = HeaderValue::from_str(secret.expose())
-    {
-        value.set_sensitive(true);
-        map.insert(headers::X_API_KEY, value);
-    }
-    request
+    map
 }

@@ -18,6 +18,7 @@ use lw_wire::tap::Tap;
 use tokio::time::{Instant, Sleep};
 
 use crate::call::{Call, Ending, compact, micros};
+use crate::convert::Conversion;
 use crate::worker::BytePermit;
 
 /// An answer on its way.
@@ -27,6 +28,8 @@ pub(crate) struct Relay {
     /// Frames that were read before the head went out.
     early: std::collections::VecDeque<Bytes>,
     tap: Tap,
+    /// What makes the provider's bytes the caller's, when they are not.
+    conversion: Option<Box<Conversion>>,
     /// Held bytes, counted against the process.
     permit: Option<BytePermit>,
     clock: IdleClock,
@@ -96,6 +99,7 @@ impl Relay {
         upstream: UpstreamBody,
         early: Vec<Bytes>,
         tap: Tap,
+        conversion: Option<Box<Conversion>>,
     ) -> Self {
         let limits = call.worker.gateway.settings.timeouts;
         let total = (!limits.total.is_zero()).then(|| call.start + limits.total);
@@ -109,12 +113,16 @@ impl Relay {
         }
         let permit = call.worker.gateway.bytes.take(0);
         let read: u64 = early.iter().map(|piece| piece.len() as u64).sum();
-        let declared = upstream.size_hint().exact().map(|rest| rest + read);
+        let declared = match &conversion {
+            Some(_) => None,
+            None => upstream.size_hint().exact().map(|rest| rest + read),
+        };
         Self {
             call,
             upstream,
             early: early.into(),
             tap,
+            conversion,
             permit,
             clock: IdleClock {
                 idle: limits.idle,
@@ -157,7 +165,9 @@ impl Relay {
                 State::Passing => self.state = State::Passing,
             }
             if let Some(piece) = self.early.pop_front() {
-                if let Some(piece) = self.pass(piece) {
+                // These are in the caller's form already.
+                self.waiting = false;
+                if let Some(piece) = self.forward(piece) {
                     return Poll::Ready(Some(Ok(Frame::data(piece))));
                 }
                 continue;
@@ -186,6 +196,18 @@ impl Relay {
     /// One piece on its way out; `None` while it is held back.
     fn pass(&mut self, piece: Bytes) -> Option<Bytes> {
         self.waiting = false;
+        let piece = match &mut self.conversion {
+            Some(conversion) => Bytes::from(conversion.push(&piece)),
+            None => piece,
+        };
+        self.forward(piece)
+    }
+
+    /// A piece of the caller's own bytes on its way out.
+    fn forward(&mut self, piece: Bytes) -> Option<Bytes> {
+        if piece.is_empty() {
+            return None;
+        }
         if self.call.first_byte_us.is_none() {
             self.call.first_byte_us = Some(micros(self.call.start));
         }
@@ -202,7 +224,8 @@ impl Relay {
         if more > 0 && !self.permit.as_mut().is_some_and(|permit| permit.grow(more)) {
             self.tap.hold_no_more();
         }
-        let whole = self.declared == Some(self.call.bytes_out) || self.upstream.is_end_stream();
+        let whole = self.declared == Some(self.call.bytes_out)
+            || (self.conversion.is_none() && self.upstream.is_end_stream());
         let last = self.early.is_empty() && whole && !self.tap.is_stream();
         let fails = !failed && self.tap.observed().stream_error.is_some();
         let piece = if self.tap.may_be_failing() {
@@ -233,6 +256,7 @@ impl Relay {
 
     /// The answer is complete as far as money goes: the bytes in hand are the last that matter.
     fn settle(&mut self) {
+        self.tell();
         let ending = match self.tap.observed().stream_error.clone() {
             Some(error) => Ending::BrokeOff(error),
             None => Ending::Complete,
@@ -240,8 +264,56 @@ impl Relay {
         let _ = self.call.end(&ending, Some(&mut self.tap));
     }
 
+    /// What the provider reported holds, not what the caller's dialect can say of it.
+    fn tell(&mut self) {
+        if let Some(told) = self
+            .conversion
+            .as_ref()
+            .and_then(|conversion| conversion.told())
+        {
+            self.tap.tell(told);
+        }
+    }
+
+    /// The provider ended the body of a converted stream: its last events may come only now.
+    fn converted_to_the_end(&mut self) {
+        let Some(conversion) = &mut self.conversion else {
+            return;
+        };
+        let last = Bytes::from(conversion.end());
+        let complete = conversion.is_complete();
+        let rest = self.forward(last).unwrap_or_default();
+        let failed = self.tap.observed().stream_error.is_some();
+        match complete {
+            Some(false) if !failed => {
+                self.broke("the stream ended early");
+                if let State::Closing(closing) = &mut self.state {
+                    let both = [&rest[..], &closing[..]].concat();
+                    *closing = both.into();
+                }
+                return;
+            }
+            None if !self.tap.observed().complete && !failed => {
+                self.broke("the stream ended early");
+                return;
+            }
+            _ => {}
+        }
+        self.tap.finish();
+        self.settle();
+        self.state = if rest.is_empty() {
+            State::Over
+        } else {
+            State::Closing(rest)
+        };
+    }
+
     /// The provider ended the body.
     fn ended(&mut self) {
+        if self.conversion.is_some() {
+            self.converted_to_the_end();
+            return;
+        }
         // A last event without its empty line still counts.
         self.tap.finish();
         let observed = self.tap.observed();
@@ -281,12 +353,19 @@ impl Relay {
         let next = if over {
             State::Over
         } else if self.tap.is_stream() {
-            let open = if &self.tail == b"\n\n" { "" } else { "\n\n" };
-            let frame = format!("{open}{}", failure_frame(self.tap.form(), chunk, why));
+            let text = format!("the provider's stream failed after chunk {chunk}: {why}");
+            let converted = self.conversion.as_mut();
+            let frame = converted
+                .and_then(|conversion| conversion.fail(text.clone()))
+                .unwrap_or_else(|| {
+                    let open = if &self.tail == b"\n\n" { "" } else { "\n\n" };
+                    format!("{open}{}", failure_frame(self.tap.form(), &text)).into_bytes()
+                });
             State::Closing(self.released(frame.into(), true))
         } else {
             State::Broken
         };
+        self.tell();
         let _ = self
             .call
             .end(&Ending::BrokeOff(why.to_owned()), Some(&mut self.tap));
@@ -299,14 +378,19 @@ impl Drop for Relay {
         if self.tap.is_stream() {
             self.call.worker.gateway.metrics.streaming.dec();
         }
+        self.tell();
         let _ = self.call.end(&Ending::CallerLeft, Some(&mut self.tap));
     }
 }
 
 /// The terminal frame of data-plane 17.4. The order of the keys and the `null` are part of it.
-fn failure_frame(form: BodyForm, chunk: u64, why: &str) -> String {
-    let text = format!("the provider's stream failed after chunk {chunk}: {why}");
+fn failure_frame(form: BodyForm, text: &str) -> String {
     let message = serde_json::Value::from(text);
+    if form == BodyForm::GeminiStream {
+        return format!(
+            "data: {{\"error\":{{\"code\":502,\"message\":{message},\"status\":\"UNAVAILABLE\"}}}}\r\n\r\n"
+        );
+    }
     let (outer, kind) = match form {
         BodyForm::MessagesStream => (r#""type":"error","#, "api_error"),
         BodyForm::ResponsesStream => (r#""type":"error","#, "provider_error"),
@@ -325,11 +409,14 @@ mod tests {
     #[test]
     fn the_terminal_frame_is_what_each_client_expects() {
         assert_eq!(
-            failure_frame(BodyForm::ChatStream, 3, "it \"broke\""),
+            failure_frame(
+                BodyForm::ChatStream,
+                "the provider's stream failed after chunk 3: it \"broke\""
+            ),
             "event: error\ndata: {\"error\":{\"type\":\"provider_error\",\"code\":\"upstream_mid_stream_failure\",\
              \"message\":\"the provider's stream failed after chunk 3: it \\\"broke\\\"\",\"param\":null}}\n\n"
         );
-        let frame = failure_frame(BodyForm::MessagesStream, 1, "x");
+        let frame = failure_frame(BodyForm::MessagesStream, "x");
         assert!(
             frame.contains("data: {\"type\":\"error\",\"error\":{\"type\":\"api_error\""),
             "{frame}"

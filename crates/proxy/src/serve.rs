@@ -24,6 +24,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
+use crate::access;
 use crate::connection::{CallerIo, Connections, Order};
 use crate::edge::handle;
 use crate::worker::{Gateway, Worker};
@@ -67,8 +68,11 @@ impl DataPlane {
         for (index, writer) in writers.into_iter().enumerate() {
             let listener = bind(addr, true)?;
             addr = listener.local_addr()?;
+            let pool = Pool::new(gateway.guard.clone(), gateway.tls.clone());
+            let (clock, tls) = (gateway.clock.clone(), gateway.tls.clone());
             let worker = Arc::new(Worker {
-                pool: Pool::new(gateway.guard.clone(), gateway.tls.clone()),
+                outside: access::outside(clock, tls, pool.clone()),
+                pool,
                 gateway: gateway.clone(),
                 index,
                 spool: Mutex::new(writer),

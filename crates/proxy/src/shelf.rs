@@ -8,11 +8,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use lw_core::ModelProviderId;
-use lw_crypto::Sealer;
 use lw_store::rows::ModelProvider;
 use parking_lot::Mutex;
 
-use crate::bundle::{CompileError, Lane, compile_lane};
+use crate::bundle::CompileError;
+use crate::lane::Lane;
+use crate::lane::compile::{Compiler, compile_lane};
 
 /// Lanes that some bundle holds, so that keys that reach the same provider share one. Weak: it keeps nothing
 /// alive, and a change of the row is another lane.
@@ -37,7 +38,7 @@ impl Shelf {
     pub(crate) fn lane(
         &self,
         row: &ModelProvider,
-        sealer: &Sealer,
+        compiler: &Compiler,
     ) -> Result<Option<Arc<Lane>>, CompileError> {
         let held = {
             let shelved = self.0.lock();
@@ -49,7 +50,7 @@ impl Shelf {
             return Ok(held);
         }
         // Outside of the lock: opening credentials takes a while, and twice does no harm.
-        let Some(lane) = compile_lane(row, sealer)?.map(Arc::new) else {
+        let Some(lane) = compile_lane(row, compiler)?.map(Arc::new) else {
             return Ok(None);
         };
         let mut shelved = self.0.lock();
@@ -65,11 +66,22 @@ impl Shelf {
 
 #[cfg(test)]
 mod tests {
+    use lw_cloud::Ambient;
     use lw_core::{OrganizationId, SystemEntropy, UnixMicros};
-    use lw_crypto::{Place, SealingKey};
+    use lw_crypto::{Place, Sealer, SealingKey};
     use lw_store::rows::RateLimit;
 
     use super::*;
+    use crate::lane::compile::AmbientIdentity;
+
+    fn compiler() -> Compiler {
+        let (key, _) = SealingKey::generate(&SystemEntropy);
+        Compiler {
+            sealer: Arc::new(Sealer::new(&key, &[])),
+            ambient: AmbientIdentity::new(Ambient::Refused),
+            guard: Arc::default(),
+        }
+    }
 
     fn row(sealer: &Sealer, name: &str) -> ModelProvider {
         let id = ModelProviderId::parse(&format!("mp_{name}")).expect("an id");
@@ -104,11 +116,10 @@ mod tests {
 
     #[test]
     fn keys_share_a_provider_until_it_changes_and_nothing_is_kept_for_nobody() {
-        let (key, _) = SealingKey::generate(&SystemEntropy);
-        let (sealer, shelf) = (Sealer::new(&key, &[]), Shelf::default());
-        let mut row = row(&sealer, "a");
+        let (compiler, shelf) = (compiler(), Shelf::default());
+        let mut row = row(&compiler.sealer, "a");
         let lane = |row: &ModelProvider| {
-            let lane = shelf.lane(row, &sealer).expect("compiles");
+            let lane = shelf.lane(row, &compiler).expect("compiles");
             lane.expect("OpenAI has a lane")
         };
         let first = lane(&row);
@@ -123,11 +134,10 @@ mod tests {
 
     #[test]
     fn what_nobody_holds_is_swept() {
-        let (key, _) = SealingKey::generate(&SystemEntropy);
-        let (sealer, shelf) = (Sealer::new(&key, &[]), Shelf::default());
+        let (compiler, shelf) = (compiler(), Shelf::default());
         for name in 0..SWEPT_FROM * 3 {
             shelf
-                .lane(&row(&sealer, &name.to_string()), &sealer)
+                .lane(&row(&compiler.sealer, &name.to_string()), &compiler)
                 .expect("compiles");
         }
         assert!(shelf.0.lock().lanes.len() <= SWEPT_FROM);

@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock};
 use aho_corasick::AhoCorasick;
 use aho_corasick::packed::Searcher;
 use http::HeaderMap;
+use http::uri::PathAndQuery;
 use lw_core::{Code, Error, NanoUsd, SpanId};
 use lw_crypto::digest;
 use lw_engine::price::HoldBound;
@@ -15,13 +16,15 @@ use lw_engine::resolve::{Resolved, resolve};
 use lw_store::rows::KeyStatus;
 use lw_wire::Surface;
 use lw_wire::envelope::Envelope;
-use lw_wire::splice::{NativeEdits, Pieces, native};
+use lw_wire::splice::{NativeEdits, Pieces, add_absent, native};
 use tokio::time::Instant;
 
-use crate::bundle::{Bundle, LaneKind};
+use crate::bundle::Bundle;
 use crate::call::{Call, Dispatch, Funding, HIDDEN_INPUT_TOKENS};
+use crate::foreign::Exchange;
 use crate::headers::presented_key;
-use crate::inbound::unreadable;
+use crate::inbound::{Addressed, unreadable};
+use crate::lane::{Lane, LaneKind, Operation, Way};
 use crate::worker::Gateway;
 
 /// The longest key that is looked at, bytes (data-plane 5.1).
@@ -91,59 +94,54 @@ pub(crate) async fn authenticate(
 pub(crate) struct Target {
     /// Index into the bundle's lanes.
     pub(crate) lane: usize,
+    /// Where, below the row's base.
+    pub(crate) path: PathAndQuery,
     /// The body to send.
     pub(crate) body: Pieces,
+    /// What becomes of the answer.
+    pub(crate) exchange: Exchange,
+}
+
+/// A request whose provider was chosen.
+pub(crate) enum Planned {
+    /// The provider speaks the caller's dialect: this is what it is sent.
+    Ready(Target),
+    /// It has to be written in another form first.
+    Foreign(Foreign),
+}
+
+/// What is left to be written for a provider that does not take the body as it is.
+pub(crate) struct Foreign {
+    /// Index into the bundle's lanes.
+    pub(crate) lane: usize,
+    /// How the lane serves the surface.
+    pub(crate) way: Way,
+    /// The model as it was resolved.
+    pub(crate) name: String,
+    /// The model as it is sent.
+    pub(crate) model: String,
 }
 
 /// Reads the body's decisions, places the model, and prices the call: fills `call` with everything that
 /// the admission needs.
-pub(crate) fn plan(call: &mut Call, bundle: &Bundle, surface: Surface) -> Result<Target, Error> {
+pub(crate) fn plan(call: &mut Call, bundle: &Bundle, surface: Surface) -> Result<Planned, Error> {
     let Some(inbound) = call.inbound.as_mut() else {
         return Err(Error::new(Code::InternalError, "the request was lost").because("no inbound"));
     };
     let body = inbound.body.clone();
     let envelope = Envelope::read(&body).map_err(|error| unreadable(&error))?;
     inbound.note(&envelope);
-    let sent = envelope
-        .model
-        .as_ref()
-        .map(|(model, _)| model.as_ref())
-        .filter(|model| !model.is_empty());
-    let sent = sent.ok_or_else(|| {
-        Error::new(
-            Code::MissingModel,
-            "the body names no model: set the top-level field `model`",
-        )
-        .at("model")
-        .with("request_type", surface.request_type())
-    })?;
+    let addressed = inbound.addressed.clone();
+    let sent = match &addressed {
+        Some(addressed) => Some(addressed.model.as_str()),
+        None => envelope.model.as_ref().map(|(model, _)| model.as_ref()),
+    };
+    let sent = sent
+        .filter(|model| !model.is_empty())
+        .ok_or_else(|| no_model(surface))?;
     let resolved = place(bundle, sent, surface)?;
     inbound.source = Some(resolved.source);
-    // Fallback is not there yet: routing mode `none` uses the first candidate (data-plane 13.1).
-    let Some(index) = resolved.candidates.first().copied() else {
-        return Err(
-            Error::new(Code::InternalError, "no provider was chosen").because("no candidate")
-        );
-    };
-    let Some((lane, facts)) = bundle.lanes.get(index).zip(bundle.reach.lanes.get(index)) else {
-        return Err(Error::new(Code::InternalError, "no provider was chosen").because("no lane"));
-    };
-    let model = facts
-        .deployments
-        .get(&*resolved.model)
-        .map_or(&*resolved.model, String::as_str);
-    let edits = NativeEdits {
-        model: (model != sent).then_some(model),
-        include_usage: surface == Surface::Chat && lane.kind != LaneKind::Anthropic,
-        rename_max_tokens: bundle.renames_max_tokens
-            && surface == Surface::Chat
-            && lane.kind == LaneKind::OpenAi
-            && ["gpt-5", "o1", "o3", "o4"]
-                .iter()
-                .any(|family| model.starts_with(family)),
-    };
-    let renamed = edits.rename_max_tokens && envelope.legacy_max_tokens.is_some();
-    let pieces = native(&body, &envelope, edits).apply(&body);
+    let (index, lane, way, model) = choose(bundle, &resolved, surface)?;
     call.funding = Some(fund(
         &call.worker.gateway,
         bundle,
@@ -153,7 +151,7 @@ pub(crate) fn plan(call: &mut Call, bundle: &Bundle, surface: Surface) -> Result
         &envelope,
         surface,
     ));
-    call.dispatch = Some(Dispatch {
+    let mut dispatch = Dispatch {
         lane: index,
         model: model.to_owned(),
         started: Instant::now(),
@@ -161,12 +159,112 @@ pub(crate) fn plan(call: &mut Call, bundle: &Bundle, surface: Surface) -> Result
         status: None,
         reached: false,
         outcome: "network",
-        renamed_max_tokens: renamed,
+        renamed_max_tokens: false,
+        dropped: Vec::new(),
+    };
+    let planned = if way == Way::Native {
+        let edits = native_edits(bundle, lane, surface, model, sent, addressed.is_some());
+        dispatch.renamed_max_tokens =
+            edits.rename_max_tokens && envelope.legacy_max_tokens.is_some();
+        let mut edits = native(&body, &envelope, edits);
+        add_absent(&mut edits, &body, &lane.extra_body);
+        Planned::Ready(Target {
+            lane: index,
+            path: lane.path(operation(surface, addressed.as_ref()), model)?,
+            body: edits.apply(&body),
+            exchange: Exchange::Native,
+        })
+    } else {
+        Planned::Foreign(Foreign {
+            lane: index,
+            way,
+            name: resolved.model.clone().into_owned(),
+            model: model.to_owned(),
+        })
+    };
+    call.dispatch = Some(dispatch);
+    Ok(planned)
+}
+
+/// The first candidate that serves the surface with this model. Fallback is not there yet: routing mode
+/// `none` uses the first (data-plane 13.1).
+fn choose<'a>(
+    bundle: &'a Bundle,
+    resolved: &'a Resolved<'_>,
+    surface: Surface,
+) -> Result<(usize, &'a Lane, Way, &'a str), Error> {
+    let candidates = resolved.candidates.iter().copied();
+    let served = candidates.filter_map(|index| {
+        let (lane, facts) = bundle.lanes.get(index).zip(bundle.reach.lanes.get(index))?;
+        let model = lane.sent_model(facts, &resolved.model);
+        let way = lane.way(surface, &resolved.model)?;
+        Some((index, &**lane, way, model))
     });
-    Ok(Target {
-        lane: index,
-        body: pieces,
+    served.into_iter().next().ok_or_else(|| {
+        Error::new(
+            Code::ModelNotAllowed,
+            format!(
+                "`{}` cannot be asked for this: {}",
+                resolved.model,
+                surface.path()
+            ),
+        )
+        .with("reason", "model_not_recognized")
+        .with("model", &*resolved.model)
     })
+}
+
+fn no_model(surface: Surface) -> Error {
+    let (text, at) = if surface.is_gemini() {
+        (
+            "the URL names no model: it stands behind `/models/`",
+            "model",
+        )
+    } else {
+        (
+            "the body names no model: set the top-level field `model`",
+            "model",
+        )
+    };
+    Error::new(Code::MissingModel, text)
+        .at(at)
+        .with("request_type", surface.request_type())
+}
+
+/// The edits of a body that goes on in its own dialect.
+fn native_edits<'a>(
+    bundle: &Bundle,
+    lane: &Lane,
+    surface: Surface,
+    model: &'a str,
+    sent: &str,
+    addressed: bool,
+) -> NativeEdits<'a> {
+    NativeEdits {
+        model: (model != sent && !addressed).then_some(model),
+        include_usage: surface == Surface::Chat,
+        rename_max_tokens: bundle.renames_max_tokens
+            && surface == Surface::Chat
+            && matches!(lane.kind, LaneKind::OpenAi | LaneKind::Azure)
+            && ["gpt-5", "o1", "o3", "o4"]
+                .iter()
+                .any(|family| model.starts_with(family)),
+    }
+}
+
+/// The provider's operation for a surface of its own dialect.
+fn operation(surface: Surface, addressed: Option<&Addressed>) -> Operation<'_> {
+    match surface {
+        Surface::Chat => Operation::Chat,
+        Surface::Responses => Operation::Responses,
+        Surface::Embeddings => Operation::Embeddings,
+        // Whether it streams stands in the body.
+        Surface::Messages => Operation::Messages { stream: false },
+        Surface::CountTokens => Operation::CountTokens,
+        Surface::Generate | Surface::GeminiCount | Surface::GeminiEmbed | Surface::GeminiFiles => {
+            Operation::Gemini(addressed.map_or("generateContent", |at| at.method.as_str()))
+        }
+    }
 }
 
 fn place<'a>(bundle: &'a Bundle, sent: &'a str, surface: Surface) -> Result<Resolved<'a>, Error> {
@@ -201,13 +299,13 @@ fn fund(
     let window = price.as_ref().and_then(|price| price.context_window);
     let input_most = match surface {
         // The window bounds each input of a batch; a token of text or of a token list is a byte or more.
-        Surface::Embeddings => bytes,
+        Surface::Embeddings | Surface::GeminiEmbed => bytes,
         _ if envelope.unbounded_input || is_uncountable(body) => window.unwrap_or(ASSUMED_WINDOW),
         _ => window.map_or(bytes, |window| bytes.min(window)),
     };
     let output_cap = match surface {
-        Surface::Embeddings | Surface::CountTokens => Some(0),
-        Surface::Chat | Surface::Responses | Surface::Messages => envelope.max_output,
+        surface if surface.is_conversation() => envelope.max_output,
+        _ => Some(0),
     };
     let model_most = price.as_ref().and_then(|price| price.max_output);
     let per_choice = match (output_cap, model_most) {
@@ -230,7 +328,7 @@ fn fund(
 }
 
 /// What stands in bodies whose tokens their bytes cannot bound.
-const SIGN_TEXTS: [&str; 20] = [
+const SIGN_TEXTS: [&str; 23] = [
     "image_url",
     "input_image",
     "\"image\"",
@@ -248,6 +346,9 @@ const SIGN_TEXTS: [&str; 20] = [
     "code_execution",
     "computer",
     "web_fetch",
+    "inlineData",
+    "inline_data",
+    "\"file",
     "\\u005",
     "\\u006",
     "\\u007",

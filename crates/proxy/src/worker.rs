@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
+use lw_cloud::Outside;
 use lw_core::{Clock, Entropy};
 use lw_crypto::Pepper;
 use lw_engine::price::PriceCatalogue;
@@ -71,6 +72,8 @@ pub struct Worker {
     pub index: usize,
     /// Its connections.
     pub pool: Pool,
+    /// The world as the credentials of the clouds see it from here.
+    pub outside: Outside,
     /// Its end of the spool. The lock is never contended: only this thread takes it.
     pub spool: Mutex<SpoolWriter>,
 }

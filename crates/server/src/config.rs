@@ -57,6 +57,8 @@ pub(crate) struct Config {
     pub(crate) team_budget_principals: bool,
     pub(crate) instance_admin_key: Option<Secret>,
     pub(crate) allow_private: bool,
+    /// Providers without a credential may use the machine's own cloud identity.
+    pub(crate) ambient_cloud_identity: bool,
     pub(crate) private_ranges: Vec<IpNet>,
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) require_https: bool,
@@ -246,6 +248,7 @@ fn read(r: &mut Reader<'_>, cores: usize) -> Config {
     database_url(r);
     let local = matches!(environment(r).as_str(), "" | "local");
     let private = private_upstreams(r);
+    let instance_admin_key = instance_admin_key(r);
     Config {
         gateway_addr,
         control_addr,
@@ -288,7 +291,12 @@ fn read(r: &mut Reader<'_>, cores: usize) -> Config {
         ),
         enterprise_features: r.flag("LW_ENTERPRISE_FEATURES", true),
         team_budget_principals: r.flag("LW_GATEWAY_TEAM_BUDGET_PRINCIPALS", true),
-        instance_admin_key: instance_admin_key(r),
+        // Who may make organizations may have tenants: then the machine's identity is not theirs to use.
+        ambient_cloud_identity: r.flag(
+            "LW_GATEWAY_ALLOW_AMBIENT_CLOUD_IDENTITY",
+            instance_admin_key.is_none(),
+        ),
+        instance_admin_key,
         allow_private: private.0 || !r.flag("BLOCK_LOCAL_HTTP_CALLS", true),
         private_ranges: private.1,
         allowed_hosts: list(r, "ALLOWED_PROXY_HOSTS"),

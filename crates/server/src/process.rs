@@ -14,11 +14,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use lw_admin::{Admin, AdminSettings, Probe, Prober};
+use lw_cloud::Ambient;
 use lw_core::{Clock, Entropy, Secret, SystemClock, SystemEntropy, UnixMicros};
 use lw_crypto::{Pepper, Sealer, SealingKey};
 use lw_engine::price::PriceCatalogue;
 use lw_proxy::check::ProviderCheck;
 use lw_proxy::keys::{KeyCache, Lookups};
+use lw_proxy::lane::compile::{AmbientIdentity, Compiler};
 use lw_proxy::metrics::Metrics;
 use lw_proxy::models::Discovery;
 use lw_proxy::record::{Records, Writer};
@@ -156,12 +158,23 @@ impl Process {
             sockets: allowed_sockets,
             hosts: config.allowed_hosts.clone(),
             require_https: config.require_https,
+            platform: false,
         });
+        let ambient = if config.ambient_cloud_identity {
+            Ambient::Allowed
+        } else {
+            Ambient::Refused
+        };
+        let compiler = Compiler {
+            sealer: sealer.clone(),
+            ambient: AmbientIdentity::new(ambient),
+            guard: guard.clone(),
+        };
         let keys = KeyCache::start(
             config.key_cache_entries,
             Lookups {
                 source: store.clone(),
-                sealer: sealer.clone(),
+                compiler: compiler.clone(),
                 shelf: Shelf::default(),
             },
         )?;
@@ -199,7 +212,8 @@ impl Process {
         let check = ProviderCheck {
             guard: guard.clone(),
             tls: gateway.tls.clone(),
-            sealer: sealer.clone(),
+            compiler,
+            clock: clock.clone(),
             user_agent: gateway.user_agent.clone(),
         };
         let admin = Admin {

@@ -31,7 +31,13 @@ const NEVER_JUDGED_OF: [(Dialect, &str); 2] = [
 ];
 
 /// Fields that must not be left out, with the reason and the remedy.
-const REFUSED: [(Dialect, &str, &str, &str); 8] = [
+const REFUSED: [(Dialect, &str, &str, &str); 9] = [
+    (
+        Dialect::Gemini,
+        "cached_content",
+        "a part of the prompt lies in a cache of Google's",
+        "send the whole prompt in `contents`",
+    ),
     (
         Dialect::Chat,
         "functions",
@@ -169,9 +175,6 @@ impl Drops {
     /// Something must not be left out.
     pub fn judge_rest(&mut self, request: &mut Request) -> Result<(), Problem> {
         for (name, value) in std::mem::take(&mut request.rest) {
-            if self.is_never_judged(&name) {
-                continue;
-            }
             let harmless = match (name.as_str(), value.get()) {
                 // What is asked for is what happens anyway.
                 ("n", "1" | "0") | ("store" | "background", "false") => true,
@@ -184,6 +187,9 @@ impl Drops {
             }
             if let Some(refusal) = self.refusal_of(&name) {
                 return Err(refusal);
+            }
+            if self.is_never_judged(&name) {
+                continue;
             }
             self.leave_out(&name, "the provider has nothing like it")?;
         }

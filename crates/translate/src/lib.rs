@@ -12,7 +12,10 @@
 //! [`write_answer`], streams through [`stream::Translator`]. Beside them stand what is not a
 //! conversation: [`embeddings`], [`count`] and [`failure`].
 
+pub mod count;
 pub mod drops;
+pub mod failure;
+pub mod embeddings;
 pub mod frames;
 pub mod ir;
 pub mod json;
@@ -25,8 +28,10 @@ pub mod reasoning;
 pub mod sequencer;
 pub mod signature;
 pub mod stream;
+pub mod tool_ids;
 
 pub mod chat;
+mod claude;
 pub mod converse;
 pub mod gemini;
 pub mod messages;

@@ -116,10 +116,10 @@ impl Sequencer {
         self.over
     }
 
-    /// Whether the provider has said why it stopped.
+    /// Whether the answer has begun.
     #[must_use]
-    pub const fn has_stopped(&self) -> bool {
-        self.stop.is_some()
+    pub const fn has_started(&self) -> bool {
+        self.started
     }
 
     /// What is known of the tokens.

@@ -142,6 +142,12 @@ impl Translator {
         &self.seen
     }
 
+    /// Whether anything but a failure came out.
+    #[must_use]
+    pub const fn has_begun(&self) -> bool {
+        self.sequencer.has_started()
+    }
+
     /// Whether nothing more will come out.
     #[must_use]
     pub const fn is_over(&self) -> bool {

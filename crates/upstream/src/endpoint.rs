@@ -101,6 +101,12 @@ impl Endpoint {
         format!("{}:{}", self.0.host, self.0.port)
     }
 
+    /// Host and, unless it is the scheme's own, port: the value of `Host`.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        self.0.authority.as_str()
+    }
+
     /// The path of the base URL, without a trailing slash; empty for the root.
     #[must_use]
     pub fn base_path(&self) -> &str {

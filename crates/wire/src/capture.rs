@@ -5,7 +5,7 @@
 //!
 //! Two message shapes come out, the ones that callers send: chat messages (`content`, `reasoning`,
 //! `tool_calls`, role `tool`), to which Responses items are flattened too, and Anthropic messages with
-//! content blocks. What we add to them:
+//! content blocks, which Gemini contents become. What we add to them:
 //!
 //! | field | on | says |
 //! |---|---|---|
@@ -21,6 +21,7 @@
 //! Start at [`input_messages`], [`output_messages`] and, for bodies over the limit, [`cut`].
 
 mod build;
+mod contents;
 mod items;
 mod media;
 mod raw;
@@ -129,6 +130,7 @@ fn shortened(form: BodyForm, bytes: &[u8], room: &mut Room) -> Option<Vec<Value>
         BodyForm::ChatJson
         | BodyForm::ResponsesJson
         | BodyForm::MessagesJson
+        | BodyForm::GeminiJson
         | BodyForm::EmbeddingsJson => {
             // Without a top level it may still be a stream; `answer` sees to that.
             let top = raw::utf8(bytes).and_then(Top::read);
@@ -136,7 +138,10 @@ fn shortened(form: BodyForm, bytes: &[u8], room: &mut Room) -> Option<Vec<Value>
                 return request::messages(form, &top, room);
             }
         }
-        BodyForm::ChatStream | BodyForm::ResponsesStream | BodyForm::MessagesStream => {}
+        BodyForm::ChatStream
+        | BodyForm::ResponsesStream
+        | BodyForm::MessagesStream
+        | BodyForm::GeminiStream => {}
         BodyForm::Opaque => return None,
         BodyForm::Messages => {
             return request::array(raw::value(raw::utf8(bytes)?)?, room);
@@ -150,6 +155,7 @@ fn shortened(form: BodyForm, bytes: &[u8], room: &mut Room) -> Option<Vec<Value>
 fn answer(form: BodyForm, bytes: &[u8]) -> Option<Vec<Value>> {
     // A provider may answer a streaming request with plain JSON (mostly errors), and the reverse.
     let json = |form| response::messages(form, &Top::read(raw::utf8(bytes)?)?);
+    let gemini = |bytes| contents::answer(raw::value(raw::utf8(bytes)?)?);
     match form {
         BodyForm::ChatJson => json(form).or_else(|| stream::chat(bytes)),
         BodyForm::ChatStream => stream::chat(bytes).or_else(|| json(BodyForm::ChatJson)),
@@ -161,6 +167,8 @@ fn answer(form: BodyForm, bytes: &[u8]) -> Option<Vec<Value>> {
         BodyForm::MessagesStream => {
             stream::anthropic(bytes).or_else(|| json(BodyForm::MessagesJson))
         }
+        BodyForm::GeminiJson => gemini(bytes).or_else(|| stream::gemini(bytes)),
+        BodyForm::GeminiStream => stream::gemini(bytes).or_else(|| gemini(bytes)),
         BodyForm::EmbeddingsJson => json(form),
         BodyForm::Opaque | BodyForm::Messages => None,
     }

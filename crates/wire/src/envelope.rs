@@ -37,7 +37,7 @@ impl fmt::Display for EnvelopeError {
 impl std::error::Error for EnvelopeError {}
 
 /// Keys that decide what happens to a request: each may stand once.
-const DECIDING: [&str; 13] = [
+const DECIDING: [&str; 17] = [
     "model",
     "stream",
     "messages",
@@ -51,6 +51,10 @@ const DECIDING: [&str; 13] = [
     "max_output_tokens",
     "stream_options",
     "n",
+    "contents",
+    "systemInstruction",
+    "generationConfig",
+    "toolConfig",
 ];
 
 /// Sampling parameters that the span shows, as they stand in the body (observability 4.2).
@@ -93,6 +97,17 @@ pub struct Envelope<'a> {
     /// Whether the body points at what cannot be counted from its bytes: files, images or stored
     /// context. Such a call is bounded by the context window alone (data-plane 15).
     pub unbounded_input: bool,
+    /// What the request continues or refers to at the provider, by its id.
+    pub stored: Vec<Stored>,
+}
+
+/// Something that is kept at the provider and that a request refers to at its top level.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The key in the body.
+    pub key: &'static str,
+    /// The provider's id.
+    pub id: String,
 }
 
 /// What the body says about `stream_options.include_usage`.
@@ -201,6 +216,10 @@ fn interesting(key: &str) -> bool {
             | "prompt"
             | "container"
             | "prediction"
+            | "generationConfig"
+            | "generation_config"
+            | "cachedContent"
+            | "cached_content"
     ) || SHOWN.contains(&key)
 }
 
@@ -249,13 +268,62 @@ impl<'a> Envelope<'a> {
                     .or_else(|| text_of(value).map(Cow::into_owned));
             }
             // Context that the provider keeps, or that is no text: not countable from here.
-            "previous_response_id" | "conversation" | "prompt" | "container" => {
+            "previous_response_id"
+            | "conversation"
+            | "prompt"
+            | "container"
+            | "cachedContent"
+            | "cached_content" => {
                 self.unbounded_input |= text != "null";
+                let known = STORED.iter().find(|name| **name == key);
+                if let (Some(key), Some(id)) = (known, id_of(value)) {
+                    self.stored.push(Stored { key, id });
+                }
             }
+            "generationConfig" | "generation_config" => self.take_generation(text),
             _ => {}
         }
         Ok(())
     }
+}
+
+impl Envelope<'_> {
+    /// What Gemini keeps one level down.
+    fn take_generation(&mut self, json: &str) {
+        #[derive(Default, serde::Deserialize)]
+        #[serde(default, rename_all = "camelCase")]
+        struct Generation<'a> {
+            #[serde(borrow, alias = "max_output_tokens")]
+            max_output_tokens: Option<&'a RawValue>,
+            #[serde(borrow, alias = "candidate_count")]
+            candidate_count: Option<&'a RawValue>,
+        }
+        let Ok(generation) = serde_json::from_str::<Generation<'_>>(json) else {
+            return;
+        };
+        let number = |raw: Option<&RawValue>| raw?.get().trim_matches('"').parse().ok();
+        self.max_output = self.max_output.max(number(generation.max_output_tokens));
+        self.choices = number(generation.candidate_count).unwrap_or(1).max(1);
+    }
+}
+
+/// Keys whose values name something that the provider keeps.
+const STORED: [&str; 5] = [
+    "previous_response_id",
+    "conversation",
+    "container",
+    "cachedContent",
+    "cached_content",
+];
+
+/// An id as a text, or as the member `id` of an object.
+fn id_of(value: &RawValue) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        id: Option<String>,
+    }
+    let named = || serde_json::from_str::<Named>(value.get()).ok()?.id;
+    text_of(value).map(Cow::into_owned).or_else(named)
 }
 
 /// The text of a JSON string; `None` for any other value.

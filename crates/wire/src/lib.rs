@@ -25,6 +25,14 @@ pub enum Surface {
     Messages,
     /// `POST /v1/messages/count_tokens`.
     CountTokens,
+    /// `POST /v1beta/models/{model}:generateContent` and `:streamGenerateContent`, also under `/v1`.
+    Generate,
+    /// `POST /v1beta/models/{model}:countTokens`.
+    GeminiCount,
+    /// `POST /v1beta/models/{model}:embedContent` and `:batchEmbedContents`.
+    GeminiEmbed,
+    /// `/v1beta/cachedContents` and `/v1beta/files`: what is stored at the provider, without a model.
+    GeminiFiles,
 }
 
 impl Surface {
@@ -36,10 +44,13 @@ impl Surface {
             Self::Responses => "responses",
             Self::Embeddings => "embeddings",
             Self::Messages | Self::CountTokens => "messages",
+            Self::Generate | Self::GeminiCount | Self::GeminiEmbed | Self::GeminiFiles => {
+                "passthrough"
+            }
         }
     }
 
-    /// The route, which is also the path below the provider's base.
+    /// The route, as labels name it.
     #[must_use]
     pub const fn path(self) -> &'static str {
         match self {
@@ -48,7 +59,44 @@ impl Surface {
             Self::Embeddings => "/v1/embeddings",
             Self::Messages => "/v1/messages",
             Self::CountTokens => "/v1/messages/count_tokens",
+            Self::Generate => "/v1beta/models/{model}:generateContent",
+            Self::GeminiCount => "/v1beta/models/{model}:countTokens",
+            Self::GeminiEmbed => "/v1beta/models/{model}:embedContent",
+            Self::GeminiFiles => "/v1beta/{resource}",
         }
+    }
+
+    /// Whether the caller speaks the Gemini dialect here.
+    #[must_use]
+    pub const fn is_gemini(self) -> bool {
+        matches!(
+            self,
+            Self::Generate | Self::GeminiCount | Self::GeminiEmbed | Self::GeminiFiles
+        )
+    }
+
+    /// Whether a model writes an answer here: a conversation, in any dialect.
+    #[must_use]
+    pub const fn is_conversation(self) -> bool {
+        matches!(
+            self,
+            Self::Chat | Self::Responses | Self::Messages | Self::Generate
+        )
+    }
+
+    /// Whether texts become vectors here.
+    #[must_use]
+    pub const fn is_embeddings(self) -> bool {
+        matches!(self, Self::Embeddings | Self::GeminiEmbed)
+    }
+
+    /// Whether the call is billed: counting tokens and what is stored at the provider is not.
+    #[must_use]
+    pub const fn is_billed(self) -> bool {
+        !matches!(
+            self,
+            Self::CountTokens | Self::GeminiCount | Self::GeminiFiles
+        )
     }
 
     /// Whether the caller speaks the Anthropic dialect here.
@@ -65,6 +113,8 @@ impl Surface {
             Self::Responses => lw_core::BodyForm::ResponsesJson,
             Self::Embeddings => lw_core::BodyForm::EmbeddingsJson,
             Self::Messages | Self::CountTokens => lw_core::BodyForm::MessagesJson,
+            Self::Generate | Self::GeminiCount => lw_core::BodyForm::GeminiJson,
+            Self::GeminiEmbed | Self::GeminiFiles => lw_core::BodyForm::Opaque,
         }
     }
 
@@ -79,7 +129,12 @@ impl Surface {
             (Self::Messages, false) => lw_core::BodyForm::MessagesJson,
             (Self::Messages, true) => lw_core::BodyForm::MessagesStream,
             (Self::Embeddings, false) => lw_core::BodyForm::EmbeddingsJson,
-            (Self::Embeddings, true) | (Self::CountTokens, _) => lw_core::BodyForm::Opaque,
+            (Self::Generate, false) => lw_core::BodyForm::GeminiJson,
+            (Self::Generate, true) => lw_core::BodyForm::GeminiStream,
+            (Self::Embeddings, true)
+            | (Self::CountTokens | Self::GeminiCount | Self::GeminiEmbed | Self::GeminiFiles, _) => {
+                lw_core::BodyForm::Opaque
+            }
         }
     }
 }

@@ -135,6 +135,62 @@ pub fn native(body: &[u8], envelope: &Envelope<'_>, wanted: NativeEdits<'_>) -> 
     edits
 }
 
+/// Adds top-level members that the body does not have: key and JSON each (providers 3, `extra_body`).
+pub fn add_absent(edits: &mut Edits, body: &[u8], members: &[(String, Bytes)]) {
+    if members.is_empty() {
+        return;
+    }
+    let Ok(present) = serde_json::from_slice::<TopKeys>(body) else {
+        return;
+    };
+    let Some(open) = body.iter().position(|byte| *byte == b'{') else {
+        return;
+    };
+    let mut text = Vec::new();
+    for (key, json) in members {
+        if present.0.iter().any(|known| known == key) {
+            continue;
+        }
+        text.extend_from_slice(serde_json::Value::from(key.as_str()).to_string().as_bytes());
+        text.push(b':');
+        text.extend_from_slice(json);
+        text.push(b',');
+    }
+    if present.0.is_empty() {
+        text.pop();
+    }
+    if !text.is_empty() {
+        edits.replace(open + 1..open + 1, text);
+    }
+}
+
+/// The top-level keys of an object.
+struct TopKeys(Vec<String>);
+
+impl<'de> serde::Deserialize<'de> for TopKeys {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> serde::de::Visitor<'de> for Keys {
+            type Value = TopKeys;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<TopKeys, A::Error> {
+                let mut keys = Vec::new();
+                while let Some(key) = map.next_key::<String>()? {
+                    keys.push(key);
+                    map.next_value::<serde::de::IgnoredAny>()?;
+                }
+                Ok(TopKeys(keys))
+            }
+        }
+        deserializer.deserialize_map(Keys)
+    }
+}
+
 /// Widens the range of a `key: value` pair by the one comma that goes with it.
 fn with_comma(body: &[u8], at: &Range<usize>) -> Range<usize> {
     let blank = |byte: &u8| byte.is_ascii_whitespace();
@@ -258,6 +314,25 @@ mod tests {
             (r#"{"drop_tuning_params":true}"#, "{}"),
         ] {
             assert_eq!(edited(body, NativeEdits::default()), expected);
+        }
+    }
+
+    #[test]
+    fn members_are_added_only_where_they_are_absent() {
+        let members = [
+            ("a".to_owned(), Bytes::from_static(b"1")),
+            ("b\"".to_owned(), Bytes::from_static(b"{\"x\":null}")),
+        ];
+        for (body, expected) in [
+            (r#" { "a": 2 }"#, r#" {"b\"":{"x":null}, "a": 2 }"#),
+            (r#"{"\u0061":2,"b\"":3}"#, r#"{"\u0061":2,"b\"":3}"#),
+            ("{}", r#"{"a":1,"b\"":{"x":null}}"#),
+        ] {
+            let bytes = Bytes::copy_from_slice(body.as_bytes());
+            let mut edits = Edits::default();
+            add_absent(&mut edits, &bytes, &members);
+            let text = String::from_utf8(edits.apply(&bytes).into_inner().concat());
+            assert_eq!(text.as_deref(), Ok(expected));
         }
     }
 

@@ -7,6 +7,7 @@
 //! Start at [`Tap::push`] and [`Tap::finish`].
 
 mod answer;
+mod gemini;
 
 use bytes::Bytes;
 use lw_core::{BodyForm, Usage};
@@ -70,6 +71,17 @@ pub struct Tap {
     /// The last bytes of a JSON answer that was not held whole.
     tail: Vec<u8>,
     total: u64,
+    told: Option<Told>,
+}
+
+/// What whoever wrote the answer knows better than its bytes: the provider's own report, when the answer was
+/// translated.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Tokens, in all classes.
+    pub usage: Option<Usage>,
+    /// The service tier that served.
+    pub service_tier: Option<String>,
 }
 
 impl Tap {
@@ -88,6 +100,7 @@ impl Tap {
             truncated: false,
             tail: Vec::new(),
             total: 0,
+            told: None,
         }
     }
 
@@ -96,7 +109,10 @@ impl Tap {
     pub const fn is_stream(&self) -> bool {
         matches!(
             self.form,
-            BodyForm::ChatStream | BodyForm::ResponsesStream | BodyForm::MessagesStream
+            BodyForm::ChatStream
+                | BodyForm::ResponsesStream
+                | BodyForm::MessagesStream
+                | BodyForm::GeminiStream
         )
     }
 
@@ -104,6 +120,11 @@ impl Tap {
     #[must_use]
     pub const fn form(&self) -> BodyForm {
         self.form
+    }
+
+    /// What holds instead of what the bytes say, from the end on.
+    pub fn tell(&mut self, told: Told) {
+        self.told = Some(told);
     }
 
     /// Keeps no more bytes than it has: the process is at its cap.
@@ -257,6 +278,17 @@ impl Tap {
         if self.form == BodyForm::MessagesStream {
             self.observed.usage = self.anthropic.reading();
         }
+        if self.form == BodyForm::GeminiStream {
+            gemini::ended(&mut self.observed);
+        }
+        if let Some(Told {
+            usage,
+            service_tier,
+        }) = &self.told
+        {
+            self.observed.usage = usage.map(Reading::Reported);
+            self.observed.service_tier.clone_from(service_tier);
+        }
     }
 
     /// Gives up the copy for the trace: the pieces and whether there was more.
@@ -287,6 +319,9 @@ mod tests {
         event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"x\"}\n\n\
         event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"id\":\"resp_1\",\"status\":\"completed\",\"usage\":{\"input_tokens\":7,\"output_tokens\":119}}}\n\n";
 
+    const GEMINI: &str = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"he\"}],\"role\":\"model\"},\"index\":0}],\"usageMetadata\":{\"promptTokenCount\":7,\"candidatesTokenCount\":1},\"modelVersion\":\"gemini-2.5-flash\",\"responseId\":\"r-1\"}\r\n\r\n\
+        data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"y\"}],\"role\":\"model\"},\"finishReason\":\"STOP\",\"index\":0}],\"usageMetadata\":{\"promptTokenCount\":7,\"candidatesTokenCount\":100,\"thoughtsTokenCount\":19},\"responseId\":\"r-1\"}\r\n\r\n";
+
     fn observe(form: BodyForm, pieces: &[&[u8]]) -> Observed {
         let mut tap = Tap::new(form, MOST_HELD);
         for piece in pieces {
@@ -302,6 +337,7 @@ mod tests {
             (BodyForm::ChatStream, CHAT, "chatcmpl-1", "stop"),
             (BodyForm::MessagesStream, MESSAGES, "msg_1", "end_turn"),
             (BodyForm::ResponsesStream, RESPONSES, "resp_1", "completed"),
+            (BodyForm::GeminiStream, GEMINI, "r-1", "STOP"),
         ] {
             let seen = observe(form, &[stream.as_bytes()]);
             let usage = seen.billable().expect("usage");
@@ -398,12 +434,13 @@ mod tests {
     proptest! {
         #[test]
         fn any_cutting_is_observed_alike(
-            which in 0..3_usize, cuts in prop::collection::vec(0..600_usize, 0..10),
+            which in 0..4_usize, cuts in prop::collection::vec(0..600_usize, 0..10),
         ) {
             let (form, stream) = [
                 (BodyForm::ChatStream, CHAT),
                 (BodyForm::MessagesStream, MESSAGES),
                 (BodyForm::ResponsesStream, RESPONSES),
+                (BodyForm::GeminiStream, GEMINI),
             ][which];
             let whole = observe(form, &[stream.as_bytes()]);
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(stream.len())).collect();
@@ -418,7 +455,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_safe(form in 0..9_u8, bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn any_bytes_are_safe(form in 0..11_u8, bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = observe(BodyForm::from_u8(form), &[&bytes]);
         }
     }

@@ -4,9 +4,15 @@
 //! makes the whole report [`Reading::Absurd`], because a bill must not rest on half of it. Absent is
 //! absent, never zero.
 
+mod converse;
+mod gemini;
+
 use lw_core::Usage;
 use serde::Deserialize;
 use serde::de::{Deserializer, Visitor};
+
+pub use converse::converse;
+pub use gemini::gemini;
 
 /// More tokens than any one call can have; a larger report is broken.
 const MOST_TOKENS: u64 = 100_000_000;

@@ -4,7 +4,9 @@
 //! a request and never knows about faults. Start at [`chat`].
 
 pub(crate) mod chat;
+pub(crate) mod converse;
 pub(crate) mod embeddings;
+pub(crate) mod gemini;
 pub(crate) mod messages;
 pub(crate) mod models;
 pub(crate) mod responses;

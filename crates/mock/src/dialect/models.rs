@@ -1,8 +1,9 @@
-//! The model lists of both dialects: a few names that gateways and clients expect to exist.
+//! The model lists of the dialects: a few names that gateways and clients expect to exist.
 //!
 //! Any other model name is still answered on the generating endpoints. Start at [`list`].
 
 use crate::json::Obj;
+use crate::target::{Dialect, Target, Vendor};
 
 const OPENAI: [&str; 10] = [
     "gpt-4o",
@@ -25,35 +26,71 @@ const ANTHROPIC: [(&str, &str); 6] = [
     ("claude-haiku-4-5", "Claude Haiku 4.5"),
 ];
 
-pub(crate) fn list(anthropic: bool) -> String {
-    if !anthropic {
-        let all: Vec<String> = OPENAI.iter().map(|id| openai(id)).collect();
-        let data = format!("[{}]", all.join(","));
-        return Obj::new().str("object", "list").raw("data", &data).end();
+const GEMINI: [&str; 6] = [
+    "gemini-3-pro-preview",
+    "gemini-3-flash",
+    "gemini-2.5-pro",
+    "gemini-2.5-flash",
+    "gemini-2.5-flash-lite",
+    "gemini-embedding-001",
+];
+
+pub(crate) fn list(target: &Target<'_>) -> String {
+    let joined = |all: Vec<String>| format!("[{}]", all.join(","));
+    match target.dialect {
+        Dialect::OpenAi if target.vendor == Vendor::Gemini => {
+            let all = GEMINI.iter().map(|id| openai(&format!("models/{id}")));
+            let data = joined(all.collect());
+            Obj::new().str("object", "list").raw("data", &data).end()
+        }
+        Dialect::OpenAi | Dialect::Bedrock => {
+            let data = joined(OPENAI.iter().map(|id| openai(id)).collect());
+            Obj::new().str("object", "list").raw("data", &data).end()
+        }
+        Dialect::Gemini => {
+            let models = joined(GEMINI.iter().map(|id| google(id)).collect());
+            Obj::new().raw("models", &models).end()
+        }
+        Dialect::Anthropic => {
+            let all = ANTHROPIC.iter().map(|(id, name)| claude(id, name));
+            let [(first, _), .., (last, _)] = ANTHROPIC;
+            Obj::new()
+                .raw("data", &joined(all.collect()))
+                .raw("has_more", "false")
+                .str("first_id", first)
+                .str("last_id", last)
+                .end()
+        }
     }
-    let all: Vec<String> = ANTHROPIC
-        .iter()
-        .map(|(id, name)| claude(id, name))
-        .collect();
-    let [(first, _), .., (last, _)] = ANTHROPIC;
-    Obj::new()
-        .raw("data", &format!("[{}]", all.join(",")))
-        .raw("has_more", "false")
-        .str("first_id", first)
-        .str("last_id", last)
-        .end()
 }
 
 /// One model, if it is on the list.
-pub(crate) fn one(id: &str, anthropic: bool) -> Option<String> {
-    if anthropic {
-        let (id, name) = ANTHROPIC.iter().find(|(known, _)| *known == id)?;
-        return Some(claude(id, name));
+pub(crate) fn one(id: &str, dialect: Dialect) -> Option<String> {
+    let on = |list: &[&str]| list.contains(&id);
+    match dialect {
+        Dialect::OpenAi | Dialect::Bedrock => on(&OPENAI).then(|| openai(id)),
+        Dialect::Gemini => on(&GEMINI).then(|| google(id)),
+        Dialect::Anthropic => {
+            let (id, name) = ANTHROPIC.iter().find(|(known, _)| *known == id)?;
+            Some(claude(id, name))
+        }
     }
-    OPENAI
-        .iter()
-        .find(|known| **known == id)
-        .map(|id| openai(id))
+}
+
+fn google(id: &str) -> String {
+    let methods = if id.contains("embedding") {
+        r#"["embedContent","batchEmbedContents","countTokens"]"#
+    } else {
+        r#"["generateContent","streamGenerateContent","countTokens"]"#
+    };
+    Obj::new()
+        .str("name", &format!("models/{id}"))
+        .str("version", "001")
+        .str("displayName", id)
+        .num("inputTokenLimit", 1_048_576)
+        .num("outputTokenLimit", 65_536)
+        .raw("supportedGenerationMethods", methods)
+        .end()
 }
 
 fn openai(id: &str) -> String {

@@ -3,21 +3,24 @@
 //! Events are named and numbered; the last one repeats the whole response, with usage. No `[DONE]`.
 //! Start at [`whole`] and [`stream`].
 
-use crate::answer::{Bill, Draft, Stop};
+use crate::answer::{Bill, Block, Draft, with_before};
 use crate::dialect::named_event;
-use crate::json::Obj;
+use crate::json::{Obj, quote};
 use crate::plan::Piece;
+use crate::scripted::StopReason;
+use crate::seal::seal;
 
 pub(crate) fn id(draft: &Draft) -> String {
     format!("resp_mock_{}", draft.n)
 }
 
 pub(crate) fn whole(draft: &Draft) -> String {
-    let mut items = Vec::new();
-    if !draft.thought.is_empty() {
-        items.push(reasoning_item(draft));
-    }
-    items.push(item(draft, true));
+    let items: Vec<String> = draft
+        .blocks
+        .iter()
+        .enumerate()
+        .map(|(at, block)| Item::new(draft, block, at).json(true))
+        .collect();
     let usage = draft.bill.reported(|| usage(&draft.bill));
     response(
         draft,
@@ -29,7 +32,7 @@ pub(crate) fn whole(draft: &Draft) -> String {
 
 pub(crate) fn stream(draft: &Draft) -> Vec<Piece> {
     let mut events = Events {
-        pieces: Vec::with_capacity(draft.parts.len() + 10),
+        pieces: Vec::with_capacity(draft.frames()),
         next: 0,
     };
     let begun = response(draft, "in_progress", "", Some("null"));
@@ -37,26 +40,10 @@ pub(crate) fn stream(draft: &Draft) -> Vec<Piece> {
     events.lead("response.in_progress", |event| {
         event.raw("response", &begun)
     });
-    let mut at = 0;
-    if !draft.thought.is_empty() {
-        let thought = reasoning_item(draft);
-        let placed = |event: Obj| event.num("output_index", 0).raw("item", &thought);
-        events.lead("response.output_item.added", placed);
-        events.lead("response.output_item.done", placed);
-        at = 1;
+    for (at, block) in draft.blocks.iter().enumerate() {
+        Item::new(draft, block, at).events(&mut events);
     }
-    let (empty, full) = (item(draft, false), item(draft, true));
-    events.lead("response.output_item.added", |event| {
-        event.num("output_index", at).raw("item", &empty)
-    });
-    match &draft.tool {
-        None => text_events(draft, at, &mut events),
-        Some(tool) => argument_events(draft, tool, at, &mut events),
-    }
-    events.lead("response.output_item.done", |event| {
-        event.num("output_index", at).raw("item", &full)
-    });
-    let last = if draft.stop == Stop::Length {
+    let last = if final_status(draft) == "incomplete" {
         "response.incomplete"
     } else {
         "response.completed"
@@ -117,51 +104,16 @@ impl Events {
     }
 }
 
-fn text_events(draft: &Draft, at: u64, events: &mut Events) {
-    let item = item_id(draft);
-    let place = |event: Obj| {
-        event
-            .str("item_id", &item)
-            .num("output_index", at)
-            .num("content_index", 0)
-    };
-    events.lead("response.content_part.added", |event| {
-        place(event).raw("part", &part(""))
-    });
-    for text in &draft.parts {
-        events.content("response.output_text.delta", text, |event| {
-            place(event).str("delta", text).raw("logprobs", "[]")
-        });
-    }
-    let text = draft.text();
-    events.lead("response.output_text.done", |event| {
-        place(event).str("text", &text).raw("logprobs", "[]")
-    });
-    events.lead("response.content_part.done", |event| {
-        place(event).raw("part", &part(&text))
-    });
-}
-
-fn argument_events(draft: &Draft, tool: &str, at: u64, events: &mut Events) {
-    let item = item_id(draft);
-    let place = |event: Obj| event.str("item_id", &item).num("output_index", at);
-    for text in &draft.parts {
-        events.content("response.function_call_arguments.delta", text, |event| {
-            place(event).str("delta", text)
-        });
-    }
-    events.lead("response.function_call_arguments.done", |event| {
-        place(event)
-            .str("name", tool)
-            .str("arguments", &draft.text())
-    });
-}
-
 fn response(draft: &Draft, status: &str, items: &str, usage: Option<&str>) -> String {
-    let incomplete = match status {
-        "incomplete" => r#"{"reason":"max_output_tokens"}"#,
+    let incomplete = match (status, draft.stop) {
+        ("incomplete", StopReason::Filter) => r#"{"reason":"content_filter"}"#,
+        ("incomplete", _) => r#"{"reason":"max_output_tokens"}"#,
         _ => "null",
     };
+    let previous = draft
+        .previous
+        .as_deref()
+        .map_or_else(|| String::from("null"), quote);
     Obj::new()
         .str("id", &id(draft))
         .str("object", "response")
@@ -176,7 +128,7 @@ fn response(draft: &Draft, status: &str, items: &str, usage: Option<&str>) -> St
         .str("model", &draft.model)
         .raw("output", &format!("[{items}]"))
         .raw("parallel_tool_calls", "true")
-        .raw("previous_response_id", "null")
+        .raw("previous_response_id", &previous)
         .raw("prompt_cache_key", "null")
         .raw("reasoning", r#"{"effort":null,"summary":null}"#)
         .raw("safety_identifier", "null")
@@ -197,62 +149,227 @@ fn response(draft: &Draft, status: &str, items: &str, usage: Option<&str>) -> St
 
 fn final_status(draft: &Draft) -> &'static str {
     match draft.stop {
-        Stop::Length => "incomplete",
-        Stop::End | Stop::Tool => "completed",
+        StopReason::Length | StopReason::Filter => "incomplete",
+        StopReason::End
+        | StopReason::Tool
+        | StopReason::StopSequence
+        | StopReason::Refusal
+        | StopReason::Pause => "completed",
     }
 }
 
-fn item_id(draft: &Draft) -> String {
-    let kind = if draft.tool.is_some() { "fc" } else { "msg" };
-    format!("{kind}_mock_{}", draft.n)
+/// One output item.
+struct Item<'a> {
+    draft: &'a Draft,
+    block: &'a Block,
+    /// Its place in the output.
+    at: u64,
+    id: String,
+    status: &'static str,
 }
 
-fn item(draft: &Draft, done: bool) -> String {
-    let status = if done {
-        final_status(draft)
-    } else {
-        "in_progress"
-    };
-    let item = Obj::new().str("id", &item_id(draft));
-    let Some(tool) = &draft.tool else {
-        let content = if done {
-            format!("[{}]", part(&draft.text()))
-        } else {
-            String::from("[]")
+impl<'a> Item<'a> {
+    fn new(draft: &'a Draft, block: &'a Block, at: usize) -> Self {
+        let kind = prefix(block);
+        let before = draft.blocks.iter().take(at);
+        let same = before.filter(|block| prefix(block) == kind).count();
+        let is_last = at + 1 == draft.blocks.len();
+        Self {
+            draft,
+            block,
+            at: u64::try_from(at).unwrap_or(u64::MAX),
+            id: draft.call_id(kind, u64::try_from(same).unwrap_or(u64::MAX)),
+            status: if is_last {
+                final_status(draft)
+            } else {
+                "completed"
+            },
+        }
+    }
+
+    /// As it is at first, or as it is in the end.
+    fn json(&self, done: bool) -> String {
+        let status = if done { self.status } else { "in_progress" };
+        let item = Obj::new().str("id", &self.id);
+        match self.block {
+            Block::Text(_) | Block::Refusal(_) => {
+                let content = match (done, self.part()) {
+                    (true, Some(part)) => format!("[{}]", part.json(&part.text)),
+                    (_, _) => String::from("[]"),
+                };
+                item.str("type", "message")
+                    .str("status", status)
+                    .raw("content", &content)
+                    .str("role", "assistant")
+                    .end()
+            }
+            Block::Tool {
+                call,
+                id,
+                name,
+                frames,
+            } => {
+                let made = self.draft.call_id("call", *call);
+                let arguments = if done { frames.concat() } else { String::new() };
+                item.str("type", "function_call")
+                    .str("status", status)
+                    .str("arguments", &arguments)
+                    .str("call_id", id.as_deref().unwrap_or(&made))
+                    .str("name", name)
+                    .end()
+            }
+            Block::Thinking { frames, .. } => {
+                let thought = frames.concat();
+                let summary = (done && self.draft.summary).then(|| summary_part(&thought));
+                let summary = format!("[{}]", summary.unwrap_or_default());
+                let item = item.str("type", "reasoning").raw("summary", &summary);
+                if self.draft.sealed {
+                    return item.str("encrypted_content", &seal(&thought)).end();
+                }
+                item.end()
+            }
+            Block::Redacted(data) => {
+                let item = item.str("type", "reasoning").raw("summary", "[]");
+                if self.draft.sealed {
+                    return item.str("encrypted_content", data).end();
+                }
+                item.end()
+            }
+            Block::Server { name, input, .. } => {
+                let item = item.str("type", &format!("{name}_call"));
+                item.str("status", status).raw("action", input).end()
+            }
+        }
+    }
+
+    fn part(&self) -> Option<MessagePart> {
+        let (kind, field, frames) = match self.block {
+            Block::Text(frames) => ("output_text", "text", frames),
+            Block::Refusal(frames) => ("refusal", "refusal", frames),
+            _ => return None,
         };
-        return item
-            .str("type", "message")
-            .str("status", status)
-            .raw("content", &content)
-            .str("role", "assistant")
-            .end();
-    };
-    item.str("type", "function_call")
-        .str("status", status)
-        .str(
-            "arguments",
-            &if done { draft.text() } else { String::new() },
-        )
-        .str("call_id", &format!("call_mock_{}", draft.n))
-        .str("name", tool)
-        .end()
+        let text = frames.concat();
+        Some(MessagePart { kind, field, text })
+    }
+
+    fn events(&self, events: &mut Events) {
+        let placed = |item: String| {
+            let at = self.at;
+            move |event: Obj| event.num("output_index", at).raw("item", &item)
+        };
+        events.lead("response.output_item.added", placed(self.json(false)));
+        match self.block {
+            Block::Text(frames) | Block::Refusal(frames) => self.text_events(frames, events),
+            Block::Tool { name, frames, .. } => self.argument_events(name, frames, events),
+            Block::Thinking { frames, .. } if self.draft.summary => {
+                self.summary_events(frames, events);
+            }
+            Block::Thinking { .. } | Block::Redacted(_) => {}
+            Block::Server { name, .. } => {
+                for state in ["in_progress", "searching", "completed"] {
+                    let name = format!("response.{name}_call.{state}");
+                    events.lead(&name, |event| self.place(event));
+                }
+            }
+        }
+        events.lead("response.output_item.done", placed(self.json(true)));
+    }
+
+    fn place(&self, event: Obj) -> Obj {
+        event.str("item_id", &self.id).num("output_index", self.at)
+    }
+
+    fn text_events(&self, frames: &[String], events: &mut Events) {
+        let Some(part) = self.part() else {
+            return;
+        };
+        let (kind, field) = (part.kind, part.field);
+        let place = |event: Obj| self.place(event).num("content_index", 0);
+        let probable = |event: Obj| match self.block {
+            Block::Text(_) => event.raw("logprobs", "[]"),
+            _ => event,
+        };
+        events.lead("response.content_part.added", |event| {
+            place(event).raw("part", &part.json(""))
+        });
+        for text in frames {
+            events.content(&format!("response.{kind}.delta"), text, |event| {
+                probable(place(event).str("delta", text))
+            });
+        }
+        events.lead(&format!("response.{kind}.done"), |event| {
+            probable(place(event).str(field, &part.text))
+        });
+        events.lead("response.content_part.done", |event| {
+            place(event).raw("part", &part.json(&part.text))
+        });
+    }
+
+    fn argument_events(&self, name: &str, frames: &[String], events: &mut Events) {
+        for (before, part) in with_before(frames) {
+            let name = "response.function_call_arguments.delta";
+            let event = events.event(name, |event| self.place(event).str("delta", part));
+            events.pieces.push(Piece::lead(event).arguing(before, part));
+        }
+        events.lead("response.function_call_arguments.done", |event| {
+            self.place(event)
+                .str("name", name)
+                .str("arguments", &frames.concat())
+        });
+    }
+
+    fn summary_events(&self, frames: &[String], events: &mut Events) {
+        let place = |event: Obj| self.place(event).num("summary_index", 0);
+        let thought = frames.concat();
+        events.lead("response.reasoning_summary_part.added", |event| {
+            place(event).raw("part", &summary_part(""))
+        });
+        for text in frames {
+            events.lead("response.reasoning_summary_text.delta", |event| {
+                place(event).str("delta", text)
+            });
+        }
+        events.lead("response.reasoning_summary_text.done", |event| {
+            place(event).str("text", &thought)
+        });
+        events.lead("response.reasoning_summary_part.done", |event| {
+            place(event).raw("part", &summary_part(&thought))
+        });
+    }
 }
 
-fn part(text: &str) -> String {
+fn prefix(block: &Block) -> &'static str {
+    match block {
+        Block::Text(_) | Block::Refusal(_) => "msg",
+        Block::Tool { .. } => "fc",
+        Block::Thinking { .. } | Block::Redacted(_) => "rs",
+        Block::Server { .. } => "ws",
+    }
+}
+
+/// The one part of a message.
+struct MessagePart {
+    kind: &'static str,
+    field: &'static str,
+    text: String,
+}
+
+impl MessagePart {
+    fn json(&self, text: &str) -> String {
+        let part = Obj::new().str("type", self.kind);
+        let part = if self.kind == "output_text" {
+            part.raw("annotations", "[]").raw("logprobs", "[]")
+        } else {
+            part
+        };
+        part.str(self.field, text).end()
+    }
+}
+
+fn summary_part(text: &str) -> String {
     Obj::new()
-        .str("type", "output_text")
-        .raw("annotations", "[]")
-        .raw("logprobs", "[]")
+        .str("type", "summary_text")
         .str("text", text)
-        .end()
-}
-
-/// Reasoning without a summary: the vendor keeps the text to itself.
-fn reasoning_item(draft: &Draft) -> String {
-    Obj::new()
-        .str("id", &format!("rs_mock_{}", draft.n))
-        .str("type", "reasoning")
-        .raw("summary", "[]")
         .end()
 }
 

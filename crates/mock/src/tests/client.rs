@@ -22,6 +22,8 @@ pub(super) struct Got {
     pub(super) status: u16,
     pub(super) head: String,
     pub(super) body: String,
+    /// The same, where it is no text.
+    pub(super) bytes: Vec<u8>,
     /// The body ended as its framing says.
     pub(super) whole: bool,
     /// The connection was reset.
@@ -62,16 +64,39 @@ pub(super) fn send(
     headers: &str,
     body: &str,
 ) -> TcpStream {
+    let headers = format!("authorization: Bearer sk-test\r\n{headers}");
+    send_bare(mock, method, path, &headers, body)
+}
+
+/// Without a credential of its own.
+pub(super) fn send_bare(
+    mock: &MockProvider,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> TcpStream {
     let mut socket = TcpStream::connect(mock.addr()).expect("connects");
     socket
         .set_read_timeout(Some(Duration::from_secs(10)))
         .expect("a timeout");
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nhost: mock\r\nauthorization: Bearer sk-test\r\n{headers}content-length: {}\r\n\r\n",
+        "{method} {path} HTTP/1.1\r\nhost: mock\r\n{headers}content-length: {}\r\n\r\n",
         body.len()
     );
     socket.write_all((head + body).as_bytes()).expect("writes");
     socket
+}
+
+/// A call with just these headers.
+pub(super) fn call(
+    mock: &MockProvider,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> Got {
+    receive(&mut send_bare(mock, method, path, headers, body))
 }
 
 /// Reads one answer, however it ends.
@@ -91,33 +116,35 @@ pub(super) fn receive(socket: &mut TcpStream) -> Got {
         }
     }
     let whole = is_whole(&raw);
-    let text = String::from_utf8(raw).expect("text");
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let end = raw.windows(4).position(|window| window == b"\r\n\r\n");
+    let (head, body) = end.map_or((&raw[..], &[][..]), |at| (&raw[..at], &raw[at + 4..]));
+    let head = String::from_utf8(head.to_vec()).expect("a head in ASCII");
     let status = head
         .split(' ')
         .nth(1)
         .map_or(0, |status| status.parse().expect("a status"));
     let chunked = head.to_lowercase().contains("transfer-encoding: chunked");
-    let body = if chunked {
+    let bytes = if chunked {
         dechunked(body)
     } else {
-        body.to_owned()
+        body.to_vec()
     };
     Got {
         status,
-        head: head.to_owned(),
-        body,
+        head,
+        body: String::from_utf8_lossy(&bytes).into_owned(),
+        bytes,
         whole,
         reset,
     }
 }
 
 fn is_whole(raw: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(raw);
-    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+    let Some(at) = raw.windows(4).position(|window| window == b"\r\n\r\n") else {
         return false;
     };
-    let head = head.to_lowercase();
+    let body = &raw[at + 4..];
+    let head = String::from_utf8_lossy(&raw[..at]).to_lowercase();
     if let Some((_, rest)) = head.split_once("content-length: ") {
         let len: usize = rest
             .lines()
@@ -127,14 +154,16 @@ fn is_whole(raw: &[u8]) -> bool {
             .expect("a number");
         return body.len() >= len;
     }
-    body.ends_with("0\r\n\r\n")
+    body == b"0\r\n\r\n" || body.ends_with(b"\r\n0\r\n\r\n")
 }
 
-fn dechunked(body: &str) -> String {
-    let (mut out, mut rest) = (String::new(), body);
-    while let Some((size, after)) = rest.split_once("\r\n") {
+fn dechunked(mut rest: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    while let Some(at) = rest.windows(2).position(|window| window == b"\r\n") {
+        let size = std::str::from_utf8(&rest[..at]).expect("a size");
         let size = usize::from_str_radix(size, 16).expect("a size");
-        out.push_str(after.get(..size).unwrap_or(after));
+        let after = &rest[at + 2..];
+        out.extend_from_slice(after.get(..size).unwrap_or(after));
         rest = after.get(size + 2..).unwrap_or_default();
     }
     out
@@ -187,4 +216,54 @@ pub(super) fn until(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "never: {what}");
         std::thread::yield_now();
     }
+}
+
+/// A frame of an AWS event stream.
+#[derive(Debug)]
+pub(super) struct FrameGot {
+    /// `event` or `exception`.
+    pub(super) message: String,
+    pub(super) kind: String,
+    pub(super) payload: Value,
+}
+
+/// Reads frames and checks their sums. The error says what is wrong, after how many frames.
+pub(super) fn frames(mut bytes: &[u8]) -> Result<Vec<FrameGot>, (usize, &'static str)> {
+    let mut out = Vec::new();
+    while !bytes.is_empty() {
+        let wrong = |why| (out.len(), why);
+        let number = |at: usize| {
+            let four = bytes.get(at..at + 4).and_then(|four| four.try_into().ok());
+            four.map(u32::from_be_bytes).ok_or(wrong("cut"))
+        };
+        let (total, headers) = (number(0)? as usize, number(4)? as usize);
+        let frame = bytes.get(..total).ok_or(wrong("cut"))?;
+        if number(8)? != crc32fast::hash(&frame[..8])
+            || number(total - 4)? != crc32fast::hash(&frame[..total - 4])
+        {
+            return Err(wrong("checksum"));
+        }
+        let (mut message, mut kind) = (String::new(), String::new());
+        let mut rest = &frame[12..12 + headers];
+        while let Some((len, after)) = rest.split_first() {
+            let (name, after) = after.split_at(usize::from(*len));
+            assert_eq!(after[0], 7, "a string");
+            let len = usize::from(u16::from_be_bytes([after[1], after[2]]));
+            let value = String::from_utf8_lossy(&after[3..3 + len]).into_owned();
+            match name {
+                b":message-type" => message = value,
+                b":event-type" | b":exception-type" => kind = value,
+                _ => {}
+            }
+            rest = &after[3 + len..];
+        }
+        let payload = serde_json::from_slice(&frame[12 + headers..total - 4]);
+        out.push(FrameGot {
+            message,
+            kind,
+            payload: payload.unwrap_or(Value::Null),
+        });
+        bytes = &bytes[total..];
+    }
+    Ok(out)
 }

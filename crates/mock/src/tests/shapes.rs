@@ -131,7 +131,7 @@ fn responses_stream_is_named_and_numbered() {
 #[test]
 fn messages_stream_thinks_signs_and_counts() {
     let mock = start();
-    let more = r#","thinking":{"type":"enabled","budget_tokens":1024}"#;
+    let more = r#","thinking":{"type":"enabled","budget_tokens":1024},"max_tokens":2048"#;
     let directive = r#"{"usage":{"cached_tokens":11,"cache_creation_5m":7,"cache_creation_1h":2}}"#;
     let got = told(
         &mock,

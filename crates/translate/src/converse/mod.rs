@@ -1,23 +1,15 @@
-//! Placeholder of the skeleton.
+//! Bedrock Converse, as a provider speaks it (providers 7.3, 15, 16, 17).
+//!
+//! Requests are written ([`request`]), answers and streams read ([`answer`], [`stream`]). Converse checks
+//! the structure of a request, so nothing is written that it does not know; what only some models know goes
+//! into `additionalModelRequestFields`, which Converse gives on unread. Nobody calls the gateway in this
+//! dialect: there is no reader of requests and no writer of answers.
 
-use crate::ir::{Answer, Event, Request};
-use crate::sequencer::Step;
-use crate::stream::{StreamReader, StreamWriter};
-use crate::{Caller, Outgoing, Problem, Target};
+mod answer;
+mod block;
+mod request;
+mod stream;
 
-pub(crate) fn write_request(_request: Request, _target: &Target<'_>) -> Result<Outgoing, Problem> {
-    Err(Problem::bad("not built", ""))
-}
-
-pub(crate) fn read_answer(_body: &[u8]) -> Result<Answer, Problem> {
-    Err(Problem::bad("not built", ""))
-}
-
-/// Reads a stream.
-#[derive(Debug, Default)]
-pub struct Reader;
-
-impl StreamReader for Reader {
-    fn frame(&mut self, _name: Option<&str>, _data: &[u8], _out: &mut Vec<Event>) {}
-    fn end(&mut self, _out: &mut Vec<Event>) {}
-}
+pub(crate) use answer::read_answer;
+pub(crate) use request::write_request;
+pub use stream::{Reader, invoke_chunk};

@@ -1,44 +1,66 @@
-//! Placeholder of the skeleton.
+//! OpenAI Responses: callers (Codex, the SDKs) and providers (OpenAI, Azure).
+//!
+//! The request is read in `read` (its items in `items`, its tools in `tools`) and written in `write`
+//! (its items in `conversation`). A
+//! whole answer is `answer`, a stream `stream_read` and `stream_write`; what both kinds of answer consist
+//! of is in `output` (items) and `envelope` (the Response object around them, with the fields that it
+//! repeats from the request). Must never keep state between requests: what stands for state at the provider
+//! is refused or left to `crate::drops`.
 
-use crate::ir::{Answer, Event, Request};
-use crate::sequencer::Step;
-use crate::stream::{StreamReader, StreamWriter};
-use crate::{Caller, Outgoing, Problem, Target};
+mod answer;
+mod conversation;
+mod envelope;
+mod freeform;
+mod items;
+mod output;
+mod read;
+mod stream_read;
+mod stream_write;
+#[cfg(test)]
+mod tests;
+mod tools;
+mod write;
 
-pub(crate) fn write_request(_request: Request, _target: &Target<'_>) -> Result<Outgoing, Problem> {
-    Err(Problem::bad("not built", ""))
-}
+pub(crate) use answer::{read_answer, write_answer};
+pub(crate) use read::read_request;
+pub use stream_read::Reader;
+pub use stream_write::Writer;
+pub(crate) use write::write_request;
 
-pub(crate) fn read_answer(_body: &[u8]) -> Result<Answer, Problem> {
-    Err(Problem::bad("not built", ""))
-}
+use crate::Problem;
+use crate::signature::{Origin, Signature};
 
-pub(crate) fn read_request(_body: &[u8]) -> Result<Request, Problem> {
-    Err(Problem::bad("not built", ""))
-}
+/// Marks a seal that is all there is of the thinking (Anthropic `redacted_thinking`): the dialect has no
+/// word for it, and callers may drop the ids of items, so it has to stand in `encrypted_content`. No seal
+/// has a full stop in it.
+const REDACTED: &str = "redacted.";
 
-pub(crate) fn write_answer(_answer: Answer, _caller: &Caller) -> Vec<u8> {
-    Vec::new()
-}
-
-/// Reads a stream.
-#[derive(Debug, Default)]
-pub struct Reader;
-
-impl StreamReader for Reader {
-    fn frame(&mut self, _name: Option<&str>, _data: &[u8], _out: &mut Vec<Event>) {}
-    fn end(&mut self, _out: &mut Vec<Event>) {}
-}
-
-/// Writes a stream.
-pub struct Writer;
-
-impl Writer {
-    pub(crate) fn new(_caller: Caller) -> Self {
-        Self
+/// Reads `encrypted_content`: the seal, and whether it is all there is.
+fn read_seal(text: &str) -> (Signature, bool) {
+    let seal = Signature::read(text, Origin::OpenAi);
+    match seal.value.strip_prefix(REDACTED) {
+        Some(value) if seal.origin != Origin::OpenAi => (Signature::new(seal.origin, value), true),
+        _ => (seal, false),
     }
 }
 
-impl StreamWriter for Writer {
-    fn step(&mut self, _step: Step, _out: &mut Vec<u8>) {}
+/// Writes `encrypted_content`.
+fn write_seal(seal: &Signature, redacted: bool) -> String {
+    if redacted && seal.origin != Origin::OpenAi {
+        Signature::new(seal.origin, format!("{REDACTED}{}", seal.value)).write(Origin::OpenAi)
+    } else {
+        seal.write(Origin::OpenAi)
+    }
+}
+
+/// Puts the path of the surrounding object before the key that a problem names.
+fn under<T>(path: &str, result: Result<T, Problem>) -> Result<T, Problem> {
+    result.map_err(|problem| match problem {
+        Problem::Bad { message, param } => {
+            let full = format!("{path}.{param}");
+            let message = message.replacen(&format!("`{param}`"), &format!("`{full}`"), 1);
+            Problem::bad(message, full)
+        }
+        other => other,
+    })
 }

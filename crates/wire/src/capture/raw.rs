@@ -24,6 +24,8 @@ pub(super) struct Top<'a> {
     pub(super) incomplete_details: Option<&'a RawValue>,
     pub(super) data: Option<&'a RawValue>,
     pub(super) error: Option<&'a RawValue>,
+    pub(super) contents: Option<&'a RawValue>,
+    pub(super) system_instruction: Option<&'a RawValue>,
 }
 
 impl<'a> Top<'a> {
@@ -45,6 +47,8 @@ impl<'a> Top<'a> {
                 "incomplete_details" => &mut top.incomplete_details,
                 "data" => &mut top.data,
                 "error" => &mut top.error,
+                "contents" => &mut top.contents,
+                "systemInstruction" | "system_instruction" => &mut top.system_instruction,
                 _ => return,
             };
             *slot = Some(value).filter(|value| value.get() != "null");

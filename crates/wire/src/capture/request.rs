@@ -5,8 +5,8 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::build::{Newest, Room, size, value};
-use super::items;
 use super::raw::{self, Top};
+use super::{contents, items};
 
 /// System messages at the head of a list that are kept whatever comes after them.
 const LEADING: usize = 4;
@@ -22,6 +22,7 @@ const FRAME: usize = 96;
 enum Shape {
     Message,
     Item,
+    Content,
 }
 
 /// Whether these are the fields of a request; the same form serves for requests and answers.
@@ -32,10 +33,12 @@ pub(super) fn is_request(form: BodyForm, top: &Top<'_>) -> bool {
         BodyForm::ResponsesJson => {
             top.input.is_some() || (top.instructions.is_some() && top.output.is_none())
         }
+        BodyForm::GeminiJson => top.contents.is_some(),
         BodyForm::EmbeddingsJson => top.input.is_some(),
         BodyForm::ChatStream
         | BodyForm::ResponsesStream
         | BodyForm::MessagesStream
+        | BodyForm::GeminiStream
         | BodyForm::Opaque
         | BodyForm::Messages => false,
     }
@@ -53,10 +56,12 @@ pub(super) fn messages(form: BodyForm, top: &Top<'_>, room: &mut Room) -> Option
             Some(input) if raw::is_array(input) => list(top.instructions, input, Shape::Item, room),
             input => Some(plain(top.instructions, input, room)),
         },
+        BodyForm::GeminiJson => gemini(top.system_instruction, top.contents?, room),
         BodyForm::EmbeddingsJson => Some(vec![embedded(top.input?, room)]),
         BodyForm::ChatStream
         | BodyForm::ResponsesStream
         | BodyForm::MessagesStream
+        | BodyForm::GeminiStream
         | BodyForm::Opaque
         | BodyForm::Messages => None,
     }
@@ -97,6 +102,10 @@ fn list(
             let item = value(raw, room)?;
             Some(items::message(item))
         })?,
+        Shape::Content => room.take(contents::growth(raw)).then(|| {
+            let content = value(raw, room)?;
+            Some(contents::message(content))
+        })?,
     };
 
     let heads = system.into_iter().chain(leading.iter().copied());
@@ -125,9 +134,28 @@ fn list(
     }
     messages.extend(turns);
     Some(match shape {
-        Shape::Message => messages,
+        Shape::Message | Shape::Content => messages,
         Shape::Item => items::merge(messages),
     })
+}
+
+/// Contents behind their instructions. Google also takes one content that is not in a list.
+fn gemini(system: Option<&RawValue>, contents: &RawValue, room: &mut Room) -> Option<Vec<Value>> {
+    let mut messages = if raw::is_array(contents) {
+        list(system, contents, Shape::Content, room)?
+    } else {
+        let available = room.left.saturating_sub(contents::growth(contents));
+        let mut content = room.within(available, |room| value(contents, room))?;
+        if raw::is_object(contents) || raw::inner(contents).is_some() {
+            content = contents::message(content);
+        }
+        let system = system.and_then(|system| spoken("system", system, room));
+        system.into_iter().chain([content]).collect()
+    };
+    if let Some(first) = messages.first_mut().filter(|_| system.is_some()) {
+        contents::instructions(first);
+    }
+    Some(messages)
 }
 
 fn is_system(message: &RawValue) -> bool {

@@ -31,6 +31,9 @@ pub(super) fn messages(form: BodyForm, top: &Top<'_>) -> Option<Vec<Value>> {
         BodyForm::ChatStream
         | BodyForm::ResponsesStream
         | BodyForm::MessagesStream
+        // A Gemini answer may be a list: it is not read by its top-level fields.
+        | BodyForm::GeminiJson
+        | BodyForm::GeminiStream
         | BodyForm::Opaque
         | BodyForm::Messages => None,
     };

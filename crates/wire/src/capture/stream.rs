@@ -9,6 +9,7 @@
 
 mod anthropic;
 mod chat;
+mod gemini;
 mod responses;
 
 use serde_json::Value;
@@ -18,6 +19,7 @@ use super::raw;
 
 pub(super) use anthropic::anthropic;
 pub(super) use chat::chat;
+pub(super) use gemini::gemini;
 pub(super) use responses::responses;
 
 /// Calls `each` with the data of every event. Answers whether the bytes are an event stream at all, or
@@ -97,7 +99,7 @@ fn filled(text: String) -> Option<Value> {
 }
 
 /// Says that the end of the stream is missing.
-fn incomplete(messages: &mut Vec<Value>) {
+pub(super) fn incomplete(messages: &mut Vec<Value>) {
     if messages.is_empty() {
         messages.push(serde_json::json!({"role": "assistant", "content": null}));
     }

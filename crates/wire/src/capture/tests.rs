@@ -1,5 +1,6 @@
 mod bodies;
 mod cutting;
+mod gemini;
 mod properties;
 
 use super::*;

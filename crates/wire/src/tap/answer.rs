@@ -12,7 +12,7 @@ use memchr::memmem;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::Observed;
+use super::{Observed, gemini};
 use crate::usage::{self, Reading};
 
 /// The most finish reasons that are kept.
@@ -20,7 +20,7 @@ const MOST_REASONS: usize = 128;
 
 /// A text field; whatever is no text reads as none.
 #[derive(Default)]
-struct Text<'a>(Option<Cow<'a, str>>);
+pub(super) struct Text<'a>(pub(super) Option<Cow<'a, str>>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -137,21 +137,26 @@ pub(super) fn mentions_error(data: &[u8]) -> bool {
     ERROR.is_in(data)
 }
 
-fn set(slot: &mut Option<String>, value: Text<'_>) {
+pub(super) fn set(slot: &mut Option<String>, value: Text<'_>) {
     if let (None, Some(value)) = (slot.as_ref(), value.0.filter(|value| !value.is_empty())) {
         *slot = Some(value.into_owned());
     }
 }
 
-fn add_reasons<'a>(observed: &mut Observed, reasons: impl IntoIterator<Item = Text<'a>>) {
+pub(super) fn add_reasons<'a>(
+    observed: &mut Observed,
+    reasons: impl IntoIterator<Item = Text<'a>>,
+) {
     let room = MOST_REASONS.saturating_sub(observed.finish_reasons.len());
     let reasons = reasons.into_iter().filter_map(|reason| reason.0).take(room);
     observed.finish_reasons.extend(reasons.map(Cow::into_owned));
 }
 
 fn reading(form: BodyForm, usage: &RawValue) -> Option<Reading> {
-    if form != BodyForm::MessagesJson {
-        return usage::openai(usage.get());
+    match form {
+        BodyForm::MessagesJson => {}
+        BodyForm::GeminiJson => return usage::gemini(usage.get()),
+        _ => return usage::openai(usage.get()),
     }
     let mut gathered = usage::Anthropic::default();
     gathered.take(usage.get());
@@ -212,6 +217,10 @@ impl<'a> From<Usual<'a>> for Answer<'a> {
 
 /// Reads a whole JSON answer.
 pub(super) fn json(form: BodyForm, body: &[u8], observed: &mut Observed) {
+    if form == BodyForm::GeminiJson {
+        gemini::json(body, observed);
+        return;
+    }
     let usual = serde_json::from_slice::<Usual<'_>>(body).map(Answer::from);
     // A server of its own kind is read field by field.
     let Ok(answer) = usual.or_else(|_| serde_json::from_slice::<Answer<'_>>(body)) else {
@@ -245,8 +254,14 @@ pub(super) fn json(form: BodyForm, body: &[u8], observed: &mut Observed) {
 /// The usage of a JSON answer that was not held whole: the last object of that name in its last bytes.
 /// What a model wrote stands inside a JSON string, where the quotes of such an object are escaped.
 pub(super) fn usage_at_the_end(form: BodyForm, end: &[u8]) -> Option<Reading> {
-    let at = memmem::rfind(end, b"\"usage\"")?;
-    let value = end.get(at + 7..)?.trim_ascii_start().strip_prefix(b":")?;
+    let name: &[u8] = if form == BodyForm::GeminiJson {
+        b"\"usageMetadata\""
+    } else {
+        b"\"usage\""
+    };
+    let at = memmem::rfind(end, name)?;
+    let value = end.get(at + name.len()..)?.trim_ascii_start();
+    let value = value.strip_prefix(b":")?;
     let mut values = serde_json::Deserializer::from_slice(value).into_iter::<&RawValue>();
     reading(form, values.next()?.ok()?)
 }
@@ -263,6 +278,7 @@ pub(super) fn event(
         BodyForm::ChatStream => chat(data, observed),
         BodyForm::MessagesStream => messages(data, observed, gathered),
         BodyForm::ResponsesStream => responses(data, observed),
+        BodyForm::GeminiStream => gemini::chunk(data, observed),
         _ => {}
     }
 }
@@ -371,12 +387,15 @@ fn responses(data: &[u8], observed: &mut Observed) {
     }
 }
 
-/// Type or code of an error object, or `error` when it has neither.
-fn error_name(error: &RawValue) -> Option<String> {
+/// Type, code or status of an error object, or `error` when it has none of them.
+pub(super) fn error_name(error: &RawValue) -> Option<String> {
     #[derive(Deserialize, Default)]
     struct ErrorObject<'a> {
         #[serde(borrow, default, rename = "type")]
         kind: Text<'a>,
+        /// Google's word for it.
+        #[serde(borrow, default)]
+        status: Text<'a>,
         #[serde(borrow, default)]
         code: Text<'a>,
     }
@@ -384,7 +403,7 @@ fn error_name(error: &RawValue) -> Option<String> {
         return None;
     }
     let object: ErrorObject<'_> = serde_json::from_str(error.get()).unwrap_or_default();
-    let name = object.kind.0.or(object.code.0);
+    let name = object.kind.0.or(object.code.0).or(object.status.0);
     Some(name.map_or_else(|| "error".to_owned(), Cow::into_owned))
 }
 
@@ -396,7 +415,11 @@ pub fn provider_error_name(body: &[u8]) -> Option<String> {
         #[serde(borrow)]
         error: &'a RawValue,
     }
-    serde_json::from_slice::<Outer<'_>>(body)
-        .ok()
-        .and_then(|outer| error_name(outer.error))
+    // Google writes the error of a stream without `alt=sse` into a list.
+    let outer = if body.trim_ascii_start().starts_with(b"[") {
+        serde_json::from_slice::<[Outer<'_>; 1]>(body).map(|[only]| only)
+    } else {
+        serde_json::from_slice::<Outer<'_>>(body)
+    };
+    outer.ok().and_then(|outer| error_name(outer.error))
 }

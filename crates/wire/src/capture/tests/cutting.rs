@@ -182,6 +182,14 @@ fn hostile_shapes_are_bounded() {
                 format!("{{\"instructions\":{shape},\"input\":{shape}}}"),
             ),
             (BodyForm::EmbeddingsJson, format!("{{\"input\":{shape}}}")),
+            (
+                BodyForm::GeminiJson,
+                format!("{{\"systemInstruction\":{shape},\"contents\":{shape}}}"),
+            ),
+            (
+                BodyForm::GeminiJson,
+                format!("{{\"contents\":[{{\"role\":\"user\",\"parts\":{shape}}}]}}"),
+            ),
             (BodyForm::Messages, shape.clone()),
         ];
         for (form, body) in bodies {

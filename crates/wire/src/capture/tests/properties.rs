@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const ALL: [BodyForm; 9] = [
+const ALL: [BodyForm; 11] = [
     BodyForm::ChatJson,
     BodyForm::ChatStream,
     BodyForm::ResponsesJson,
@@ -12,6 +12,8 @@ const ALL: [BodyForm; 9] = [
     BodyForm::MessagesJson,
     BodyForm::MessagesStream,
     BodyForm::EmbeddingsJson,
+    BodyForm::GeminiJson,
+    BodyForm::GeminiStream,
     BodyForm::Opaque,
     BodyForm::Messages,
 ];
@@ -40,6 +42,12 @@ fn any_json() -> impl Strategy<Value = Value> {
         "index",
         "message",
         "error",
+        "contents",
+        "parts",
+        "candidates",
+        "functionCall",
+        "functionResponse",
+        "systemInstruction",
     ]);
     let leaf = prop_oneof![
         Just(Value::Null),

@@ -1,0 +1,201 @@
+//! Whole answers of a provider that speaks another dialect: written anew in the caller's, errors included.
+//!
+//! Streams go through [`crate::convert`] instead. Start at [`answer`].
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::response::Parts;
+use http::{HeaderMap, Response, StatusCode};
+use lw_core::{BodyForm, Code, Error};
+use lw_translate::Dialect;
+use lw_translate::ir::{Answer, Failure};
+use lw_upstream::UpstreamBody;
+use lw_wire::Surface;
+use lw_wire::tap::{MOST_HELD, Tap, Told};
+
+use crate::call::{Call, Ending, micros};
+use crate::dispatch::{ERROR_HELD, refuse, reply_head, whole};
+use crate::foreign::{Exchange, Translation};
+use crate::headers;
+use crate::reply::{Reply, ReplyBody};
+
+/// The largest answer that is translated.
+const LARGEST: usize = 32 * 1024 * 1024;
+
+/// Turns the provider's whole answer into the caller's.
+pub(crate) async fn answer(
+    mut call: Box<Call>,
+    answer: Response<UpstreamBody>,
+    exchange: Exchange,
+) -> Reply {
+    let (parts, body) = answer.into_parts();
+    if !parts.status.is_success() {
+        return match whole(&call, body, ERROR_HELD, "an error").await {
+            Ok(body) => failed(&mut call, &parts, &body, exchange),
+            Err(error) => refuse(&mut call, error),
+        };
+    }
+    let body = match whole(&call, body, LARGEST, "an answer").await {
+        Ok(body) => body,
+        Err(error) => {
+            broke_off(&mut call);
+            return refuse(&mut call, error);
+        }
+    };
+    match exchange {
+        Exchange::Translated(translation) => translate(call, &parts.headers, &body, *translation),
+        Exchange::Counted(counting) => match counting.answer(&body) {
+            Ok(json) => finished(&mut call, &parts.headers, json, Told::default()),
+            Err(error) => refuse(&mut call, error),
+        },
+        Exchange::Native | Exchange::Unframed | Exchange::Vectors(_) => refuse(
+            &mut call,
+            Error::new(Code::InternalError, "the answer was lost").because("not translated"),
+        ),
+    }
+}
+
+fn broke_off(call: &mut Call) {
+    if let Some(dispatch) = call.dispatch.as_mut() {
+        dispatch.outcome = "network";
+    }
+}
+
+fn translate(
+    mut call: Box<Call>,
+    provider: &HeaderMap,
+    body: &Bytes,
+    translation: Translation,
+) -> Reply {
+    let Translation {
+        from, to, caller, ..
+    } = translation;
+    let answer: Answer = match lw_translate::read_answer(from, body) {
+        Ok(answer) => answer,
+        Err(problem) => {
+            // It was paid for all the same: what can be read of it is not known (providers 21).
+            let error = Error::new(
+                Code::ProviderError,
+                "the provider's answer cannot be understood",
+            )
+            .because(&problem);
+            return refuse(&mut call, error);
+        }
+    };
+    let told = Told {
+        usage: answer.usage,
+        service_tier: answer.service_tier.clone(),
+    };
+    let json = lw_translate::write_answer(to, answer, &caller);
+    finished(&mut call, provider, json, told)
+}
+
+/// Ends the call with a whole answer in the caller's dialect.
+pub(crate) fn finished(call: &mut Call, provider: &HeaderMap, json: Vec<u8>, told: Told) -> Reply {
+    let json = Bytes::from(json);
+    let surface = call.surface.unwrap_or(Surface::Chat);
+    let mut tap = Tap::new(surface.response_form(false), MOST_HELD);
+    tap.push(&json);
+    let cached = told.usage.is_some_and(|usage| usage.cache_read > 0);
+    tap.tell(told);
+    call.bytes_out = json.len() as u64;
+    call.first_byte_us = Some(micros(call.start));
+    let mut head = reply_head(call, provider, false, surface);
+    head.insert(
+        headers::CACHE,
+        HeaderValue::from_static(if cached { "hit" } else { "miss" }),
+    );
+    let _ = call.end(&Ending::Complete, Some(&mut tap));
+    reply(StatusCode::OK, head, json)
+}
+
+/// Ends the call with the provider's error in the caller's dialect.
+pub(crate) fn failed(call: &mut Call, parts: &Parts, body: &Bytes, exchange: Exchange) -> Reply {
+    let Some((provider, body)) = call
+        .lane()
+        .map(|lane| (lane.kind.as_str(), lane.secrets.take_out(body.clone())))
+    else {
+        return refuse(
+            call,
+            Error::new(Code::InternalError, "the request was lost").because("no lane"),
+        );
+    };
+    let from = match exchange {
+        Exchange::Translated(translation) => translation.from,
+        _ => own_dialect(provider),
+    };
+    let text = |name: &str| {
+        parts
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
+    let told: Vec<(&str, &str)> = text("x-amzn-errortype")
+        .map(|kind| ("x-amzn-errortype", kind))
+        .into_iter()
+        .collect();
+    let failure = lw_translate::failure::read(
+        from,
+        provider,
+        parts.status.as_u16(),
+        text("content-type"),
+        &told,
+        &body,
+    );
+    let to = crate::foreign::dialect_of(call.surface.unwrap_or(Surface::Chat));
+    answer_failure(call, &parts.headers, &failure, to, provider)
+}
+
+/// The dialect that a vendor's errors are in, where nothing was translated.
+fn own_dialect(provider: &str) -> Dialect {
+    match provider {
+        "anthropic" => Dialect::Messages,
+        "gemini" | "vertex" => Dialect::Gemini,
+        "bedrock" => Dialect::Converse,
+        _ => Dialect::Chat,
+    }
+}
+
+/// Ends the call with a failure that the provider told in a stream of which nothing went out.
+pub(crate) fn refused(call: &mut Call, provider_headers: &HeaderMap, failure: &Failure) -> Reply {
+    let provider = call.lane().map_or("unknown", |lane| lane.kind.as_str());
+    let to = crate::foreign::dialect_of(call.surface.unwrap_or(Surface::Chat));
+    if let Some(dispatch) = call.dispatch.as_mut() {
+        dispatch.outcome = "retryable_5xx";
+        dispatch.status = failure.status.or(Some(502));
+    }
+    let failure = Failure {
+        status: failure.status.or(Some(502)),
+        ..failure.clone()
+    };
+    answer_failure(call, provider_headers, &failure, to, provider)
+}
+
+fn answer_failure(
+    call: &mut Call,
+    provider_headers: &HeaderMap,
+    failure: &Failure,
+    to: Dialect,
+    provider: &str,
+) -> Reply {
+    let (status, json) = lw_translate::failure::write(to, failure, provider);
+    let json = Bytes::from(json);
+    let surface = call.surface.unwrap_or(Surface::Chat);
+    call.bytes_out = json.len() as u64;
+    call.first_byte_us = Some(micros(call.start));
+    let head = reply_head(call, provider_headers, false, surface);
+    let mut tap = Tap::new(BodyForm::Opaque, MOST_HELD);
+    tap.push(&json);
+    let name = failure.code.clone().or_else(|| failure.kind.clone());
+    let _ = call.end(&Ending::ProviderRefused(name), Some(&mut tap));
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+    reply(status, head, json)
+}
+
+fn reply(status: StatusCode, mut head: HeaderMap, json: Bytes) -> Reply {
+    head.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut reply = Response::new(ReplyBody::whole(vec![json]));
+    *reply.status_mut() = status;
+    *reply.headers_mut() = head;
+    reply
+}

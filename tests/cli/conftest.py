@@ -1,0 +1,7 @@
+from harness import (  # noqa: F401
+    connected,
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_terminal_summary,
+)
