@@ -7,6 +7,8 @@
 
 mod answer;
 mod blocks;
+#[cfg(test)]
+mod cases;
 mod citation;
 mod client_tools;
 mod hosted;

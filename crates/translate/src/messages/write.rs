@@ -139,12 +139,6 @@ fn judge_fields(request: &Request, drops: &mut Drops) -> Result<(), Problem> {
     if request.logprobs.is_some() {
         return Err(drops.refuse_field(Field::Logprobs, WHY, "remove it, or use another model"));
     }
-    if request.from == Dialect::Gemini
-        && request.rest.iter().any(|(key, _)| key == "cached_content")
-    {
-        let why = "the cached beginning of the conversation is at another provider";
-        return Err(drops.refuse("cachedContent", why, "send the whole conversation"));
-    }
     for (field, is_there) in [
         (Field::PresencePenalty, request.presence_penalty.is_some()),
         (Field::FrequencyPenalty, request.frequency_penalty.is_some()),

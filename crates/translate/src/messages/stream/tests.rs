@@ -258,6 +258,27 @@ fn a_seal_that_comes_late_follows_its_block() {
 }
 
 #[test]
+fn hidden_thinking_that_speaks_after_all_gets_a_block_of_its_own() {
+    let events = vec![
+        open(0, thinking(true)),
+        delta(0, seal(Origin::Anthropic)),
+        delta(0, Delta::Thinking("Hm".to_owned())),
+        open(1, thinking(true)),
+        delta(1, Delta::Thinking("So".to_owned())),
+        delta(1, seal(Origin::Anthropic)),
+    ];
+    let message = accumulate(&frames(ended(events, Stop::End)));
+    assert_eq!(
+        message["content"],
+        json!([
+            {"type": "redacted_thinking", "data": "c2ln"},
+            {"type": "thinking", "thinking": "Hm", "signature": ""},
+            {"type": "thinking", "thinking": "So", "signature": "c2ln"},
+        ])
+    );
+}
+
+#[test]
 fn a_refusal_is_text_that_ends_in_one() {
     let events = vec![
         open(0, BlockKind::Refusal),

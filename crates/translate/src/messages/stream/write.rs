@@ -113,6 +113,7 @@ impl Writer {
                 more(number, of("text_delta").str("text", &text), out);
             }
             Delta::Thinking(text) if !text.is_empty() => {
+                show(block, out);
                 let number = self.number(block, out);
                 more(number, of("thinking_delta").str("thinking", &text), out);
             }
@@ -228,6 +229,16 @@ impl StreamWriter for Writer {
                 fail(&failure, out);
             }
         }
+    }
+}
+
+/// Makes room for words in a block of thinking that was said to be hidden.
+fn show(block: &mut Block, out: &mut Vec<u8>) {
+    if let BlockKind::Thinking { redacted, .. } = &mut block.kind
+        && std::mem::take(redacted)
+        && let Some(number) = block.number.take()
+    {
+        close(number, out);
     }
 }
 
