@@ -165,24 +165,28 @@ KINDS = {
     )
 }
 
-SERVED = frozenset(
-    {
-        (CHAT, "lane-openai"),
-        (CHAT, "lane-custom"),
-        (RESPONSES, "lane-openai"),
-        (MESSAGES, "lane-anthropic"),
-    }
-)
+SERVED = frozenset((surface, kind) for surface in SURFACES for kind in KINDS)
 """The pairs that the product has."""
 
 EMBEDS = {
     "lane-openai": "text-embedding-3-small",
+    "lane-azure": "text-embedding-3-small",
+    "lane-bedrock": "amazon.titan-embed-text-v2:0",
+    "lane-vertex-gemini": "gemini-embedding-001",
+    "lane-gemini": "gemini-embedding-001",
     "lane-custom": "nomic-embed-text",
 }
-"""Lanes that serve embeddings, and their model for it. To come: azure, bedrock, vertex-gemini, gemini."""
+"""Lanes that serve embeddings, and their model for it."""
 
-COUNTS_TOKENS = {"lane-anthropic"}
-"""Lanes whose tokens can be counted over the Messages API. To come: gemini, and both of vertex."""
+COUNTS_TOKENS = {
+    "lane-openai",
+    "lane-anthropic",
+    "lane-bedrock",
+    "lane-vertex-gemini",
+    "lane-vertex-claude",
+    "lane-gemini",
+}
+"""Lanes whose tokens can be counted over the Messages API."""
 
 PAIRS = tuple(
     (surface, kind) for surface in SURFACES for kind in KINDS.values() if (surface, kind.name) in SERVED
