@@ -14,8 +14,8 @@
 
 pub mod count;
 pub mod drops;
-pub mod failure;
 pub mod embeddings;
+pub mod failure;
 pub mod frames;
 pub mod ir;
 pub mod json;
