@@ -5,7 +5,7 @@
 use lw_wire::usage::{self, Reading};
 use serde_json::value::RawValue;
 
-use super::{citations, logprobs};
+use super::{citations, logprobs, write};
 use crate::ir::{BlockKind, Citation, Delta, Event, Failure, Media, Part, Source, Stop};
 use crate::json::{self, Object};
 use crate::signature::{Origin, Signature};
@@ -257,7 +257,9 @@ impl Chunks {
         let block = self.begin(kind, out);
         let arguments = call.get("args").map(RawValue::get);
         let arguments = arguments.filter(|args| args.starts_with('{'));
-        let arguments = Delta::Arguments(arguments.unwrap_or("{}").to_owned());
+        // Google lays a whole answer out on lines.
+        let arguments = write::one_line(arguments.unwrap_or("{}")).into_owned();
+        let arguments = Delta::Arguments(arguments);
         for delta in seal.map(Delta::Signature).into_iter().chain([arguments]) {
             out.push(Said::Event(Event::Delta { block, delta }));
         }

@@ -149,6 +149,7 @@ impl Writer {
     fn close(&mut self, out: &mut Vec<u8>) {
         if let Block::Tool(call) = std::mem::replace(&mut self.block, Block::Text) {
             let arguments = call.object();
+            let arguments = write::one_line(&arguments);
             let seal = call.signature.as_ref();
             let part = write::call_part(&call.id, &call.name, &arguments, seal);
             self.part(part, out);

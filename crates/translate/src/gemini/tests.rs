@@ -17,6 +17,7 @@ fn read(body: &Value) -> Answer {
     read_answer(body.to_string().as_bytes()).expect("an answer")
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "takes what `json!` makes")]
 fn said(parts: Value, reason: &str) -> Value {
     let mut candidate = json!({"content": {"parts": parts, "role": "model"}, "index": 0});
     if !reason.is_empty() {
@@ -401,6 +402,27 @@ fn an_error_object_is_a_failure_in_googles_words() {
 }
 
 #[test]
+fn arguments_on_several_lines_stay_one_frame() {
+    let events = vec![
+        Event::Open {
+            block: 0,
+            kind: BlockKind::Tool {
+                id: None,
+                name: "f".to_owned(),
+            },
+        },
+        Event::Delta {
+            block: 0,
+            delta: Delta::Arguments("{\n\n  \"a\": \"x\\n\"\n}".to_owned()),
+        },
+    ];
+    let frames = rewritten(events);
+    assert_eq!(frames.len(), 2);
+    let call = &frames[0]["candidates"][0]["content"]["parts"][0]["functionCall"];
+    assert_eq!(call["args"], json!({"a": "x\n"}));
+}
+
+#[test]
 fn foreign_thinking_is_streamed_in_pieces_and_sealed_at_its_end() {
     let events = vec![
         Event::Start {
@@ -452,6 +474,53 @@ fn only_what_can_be_written_is_framed() {
         &mut out,
     );
     assert!(out.is_empty());
+}
+
+/// The inputs of a kind.
+fn cases(kind: &str) -> Vec<(String, Vec<u8>)> {
+    let at = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases");
+    let entries = std::fs::read_dir(format!("{at}/{kind}/gemini")).expect("the cases");
+    let read = entries.map(|entry| {
+        let path = entry.expect("an entry").path();
+        let name = path.file_stem().expect("a name").to_string_lossy();
+        (name.into_owned(), std::fs::read(&path).expect("a case"))
+    });
+    let mut found: Vec<_> = read.collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn every_case_is_read_and_a_whole_answer_says_what_its_stream_says() {
+    for (name, body) in cases("requests") {
+        assert!(super::read_request(&body).is_ok(), "{name}");
+    }
+    let streams = cases("streams");
+    for (name, body) in cases("answers") {
+        let answer = read_answer(&body).expect("an answer");
+        let Some((_, stream)) = streams.iter().find(|(other, _)| *other == name) else {
+            continue;
+        };
+        let text = std::str::from_utf8(stream).expect("text");
+        let frames: Vec<Value> = text
+            .split_terminator("\r\n\r\n")
+            .filter_map(|frame| serde_json::from_str(frame.strip_prefix("data: ")?).ok())
+            .collect();
+        let list = read_answer(json!(frames).to_string().as_bytes()).expect("an answer");
+        assert_eq!(list.stop, answer.stop, "{name}");
+        assert_eq!(list.usage, answer.usage, "{name}");
+        let words = |answer: &Answer| -> String {
+            let each = answer.parts.iter().map(|part| match part {
+                Part::Text(text) => text.text.clone(),
+                Part::Thinking(thinking) => format!("({})", thinking.text),
+                Part::ToolCall(call) => format!("{} {}", call.id, call.arguments),
+                Part::Hosted { kind, .. } => kind.clone(),
+                other => format!("{other:?}"),
+            });
+            each.collect()
+        };
+        assert_eq!(words(&list), words(&answer), "{name}");
+    }
 }
 
 proptest! {

@@ -1,5 +1,7 @@
 //! Pieces of Google's answers, shared by whole answers and streams.
 
+use std::borrow::Cow;
+
 use lw_core::Usage;
 
 use super::seal;
@@ -7,6 +9,26 @@ use crate::Caller;
 use crate::ir::Stop;
 use crate::json::Obj;
 use crate::signature::Signature;
+
+/// JSON without line breaks: a line ends a frame's data. What has none stays as it is.
+pub(super) fn one_line(json: &str) -> Cow<'_, str> {
+    if !json.contains(['\n', '\r']) {
+        return Cow::Borrowed(json);
+    }
+    let (mut out, mut in_text, mut escaped) = (String::with_capacity(json.len()), false, false);
+    for letter in json.chars() {
+        if in_text {
+            in_text = escaped || letter != '"';
+            escaped = !escaped && letter == '\\';
+        } else if letter.is_ascii_whitespace() {
+            continue;
+        } else {
+            in_text = letter == '"';
+        }
+        out.push(letter);
+    }
+    Cow::Owned(out)
+}
 
 /// A part with text.
 pub(super) fn text_part(text: &str) -> String {
@@ -132,4 +154,18 @@ pub(super) fn response_id(caller: &Caller, own: Option<String>) -> String {
 pub(super) fn call_id(caller: &Caller, own: Option<String>, n: usize) -> String {
     own.filter(|id| !id.is_empty())
         .unwrap_or_else(|| format!("call_{:0<20.20}{:04x}", caller.request_hex, n & 0xffff))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_breaks_go_and_texts_stay() {
+        assert_eq!(
+            one_line("{\n  \"a b\": \"x \\\" y\\\\\",\r\n  \"n\": [1.50, 2]\n}"),
+            r#"{"a b":"x \" y\\","n":[1.50,2]}"#
+        );
+        assert_eq!(one_line(r#"{"a": 1}"#), r#"{"a": 1}"#);
+    }
 }

@@ -144,7 +144,11 @@ pub(super) fn answer(body: &Value) -> Said {
     };
     content(&message["content"], |text| said.text.push_str(text));
     said.text.push_str(word(message, "refusal"));
-    said.calls = items(&message["tool_calls"]).iter().map(called).collect();
+    let calls = items(&message["tool_calls"]).iter();
+    said.calls = calls
+        .filter(|call| call.get("function").is_some())
+        .map(called)
+        .collect();
     said
 }
 

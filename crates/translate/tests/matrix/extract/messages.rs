@@ -57,6 +57,7 @@ pub(super) fn request(body: &Value) -> Asked {
 fn block(block: &Value, role: &str, asked: &mut Asked) {
     match word(block, "type") {
         "text" if role == "assistant" => add(&mut asked.assistant, word(block, "text")),
+        "text" if role == "system" => add(&mut asked.system, word(block, "text")),
         "text" => add(&mut asked.user, word(block, "text")),
         "image" => asked.images += 1,
         "document" => asked.documents += 1,
@@ -143,7 +144,11 @@ pub(super) fn stream(frames: &[Value]) -> Said {
                 said.thinking.push_str(word(block, "thinking"));
                 if block["type"] == "tool_use" {
                     let name = word(block, "name").to_owned();
-                    calls.insert(index, (name, String::new()));
+                    // Some servers give the whole input at once.
+                    let input = &block["input"];
+                    let whole = *input != json!({}) && !input.is_null();
+                    let whole = whole.then(|| input.to_string()).unwrap_or_default();
+                    calls.insert(index, (name, whole));
                 }
             }
             "content_block_delta" => {

@@ -17,12 +17,19 @@ pub(super) fn request(body: &Value) -> Asked {
     for item in items(&body["input"]) {
         input(item, &mut asked);
     }
+    let choice = &body["tool_choice"];
+    let allowed = (choice["type"] == "allowed_tools").then(|| &choice["tools"]);
     for tool in items(&body["tools"]) {
-        if matches!(word(tool, "type"), "function" | "custom") {
+        let is_allowed = allowed.is_none_or(|allowed| {
+            let mut names = items(allowed).iter().map(|allowed| &allowed["name"]);
+            names.any(|name| *name == tool["name"])
+        });
+        if matches!(word(tool, "type"), "function" | "custom") && is_allowed {
             asked.tool(tool);
         }
     }
-    asked.choice = match &body["tool_choice"] {
+    let choice = choice.get("mode").unwrap_or(choice);
+    asked.choice = match choice {
         Value::String(word) if word == "required" => Some("any".to_owned()),
         Value::String(word) => Some(word.clone()),
         Value::Object(choice) => choice
@@ -106,8 +113,8 @@ fn stop(response: &Value) -> Option<&'static str> {
     Some(match word(response, "status") {
         "completed" => "stop",
         "incomplete" => match word(&response["incomplete_details"], "reason") {
-            "content_filter" => "filtered",
-            _ => "length",
+            "" | "max_output_tokens" => "length",
+            _ => "filtered",
         },
         _ => return None,
     })
@@ -158,6 +165,7 @@ pub(super) fn answer(body: &Value) -> Said {
 pub(super) fn stream(frames: &[Value]) -> Said {
     let mut said = Said::default();
     let mut calls: BTreeMap<u64, (String, String)> = BTreeMap::new();
+    let mut inputs: BTreeMap<u64, String> = BTreeMap::new();
     for frame in frames {
         let index = count(&frame["output_index"]);
         match word(frame, "type") {
@@ -167,7 +175,7 @@ pub(super) fn stream(frames: &[Value]) -> Said {
             "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
                 said.thinking.push_str(word(frame, "delta"));
             }
-            "response.output_item.added" if frame["item"]["type"] == "function_call" => {
+            "response.output_item.added" if frame["item"].get("call_id").is_some() => {
                 let item = &frame["item"];
                 let entry = (
                     word(item, "name").to_owned(),
@@ -179,17 +187,29 @@ pub(super) fn stream(frames: &[Value]) -> Said {
                 let entry = calls.entry(index).or_default();
                 entry.1.push_str(word(frame, "delta"));
             }
+            "response.custom_tool_call_input.delta" => {
+                inputs
+                    .entry(index)
+                    .or_default()
+                    .push_str(word(frame, "delta"));
+            }
             "response.completed" | "response.incomplete" => {
-                said.stop = stop(&frame["response"]);
-                said.usage = usage(&frame["response"]["usage"]);
+                let whole = answer(&frame["response"]);
+                if said.text.is_empty() && calls.is_empty() {
+                    // The end has all of it, also what was never streamed.
+                    return whole;
+                }
+                said.stop = whole.stop;
+                said.usage = whole.usage;
             }
             "response.failed" | "error" => said.failed = true,
             _ => {}
         }
     }
-    let calls = calls.into_values();
-    said.calls = calls
-        .map(|(name, arguments)| (name, parsed(&arguments)))
-        .collect();
+    let called = |(index, (name, arguments)): (u64, (String, String))| {
+        let own = inputs.get(&index).map(|input| json!({"input": input}));
+        (name, own.unwrap_or_else(|| parsed(&arguments)))
+    };
+    said.calls = calls.into_iter().map(called).collect();
     said
 }

@@ -95,10 +95,8 @@ impl Order {
                     format!("the end repeats {output:?} and not {:?}", self.done)
                 })
             }
+            // An item that broke off is not closed: its end would say that it is whole.
             "error" => {
-                ensure(self.open.is_none(), || {
-                    "an error in an open item".to_owned()
-                })?;
                 self.over = true;
                 Ok(())
             }
