@@ -212,8 +212,10 @@ impl Writer {
                 self.chunk(Obj::new().list("reasoning_details", [entry]), out);
             }
             Block::Tool { id, .. } => {
+                // Callers add up arguments of every piece without a look whether there are any.
                 let call = Obj::new()
                     .num("index", self.calls.saturating_sub(1))
+                    .raw("function", &Obj::new().str("arguments", "").end())
                     .raw("extra_content", &extra_content(seal));
                 let mut delta = Obj::new().list("tool_calls", [call.end()]);
                 if seal.origin == Origin::Google {
