@@ -57,6 +57,7 @@ pub(crate) fn validated(
     strict::check(call)?;
     if let Some(previous) = &ask.previous
         && target.route == Route::Responses
+        && call.shared.record
         && !call.shared.remembers(previous)
     {
         let message = format!("Previous response with id '{previous}' not found.");

@@ -93,7 +93,8 @@ pub struct Directive {
     pub turns: Vec<Answer>,
     /// How the chat stream differs from OpenAI's.
     pub quirks: Quirks,
-    /// The finish reason, verbatim.
+    /// The finish reason, verbatim; of Responses the status, so that `failed` ends a stream with
+    /// `response.failed`.
     pub finish_reason: Option<String>,
     /// The prompt is refused by the vendor's filter: Gemini's `promptFeedback.blockReason` (200, no
     /// candidate), elsewhere Azure's and OpenAI's 400 `content_filter`.

@@ -7,7 +7,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
+use data_encoding::BASE64;
 use http::HeaderValue;
+use serde_json::Value;
 
 use crate::answer::{Bill, Block, Draft};
 use crate::body::{Chunk, Ending};
@@ -69,7 +71,10 @@ pub(crate) fn generate(
             }
         },
         Route::CountTokens => plain(Obj::new().num("input_tokens", ask.words).end()),
-        Route::BedrockCount => plain(Obj::new().num("inputTokens", ask.words).end()),
+        Route::BedrockCount => {
+            let tokens = counted_input(call.body).unwrap_or(ask.words);
+            plain(Obj::new().num("inputTokens", tokens).end())
+        }
         Route::GeminiCount => plain(Obj::new().num("totalTokens", ask.words).end()),
         Route::Embeddings
         | Route::GeminiEmbed { .. }
@@ -100,6 +105,21 @@ pub(crate) fn generate(
         content_type,
         ..made
     })
+}
+
+/// Words of the request inside a request to count: a Converse body as it is, or a body to invoke a
+/// model with, in base64.
+fn counted_input(body: &[u8]) -> Option<u64> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let input = body.get("input")?;
+    let inner = match input.get("converse") {
+        Some(converse) => converse.to_string().into_bytes(),
+        None => {
+            let coded = input.pointer("/invokeModel/body")?.as_str()?;
+            BASE64.decode(coded.as_bytes()).ok()?
+        }
+    };
+    Some(Ask::read(&inner).ok()?.words)
 }
 
 /// Puts onto a shelf, shows what is there, or takes it away.

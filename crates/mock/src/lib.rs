@@ -1,9 +1,21 @@
-//! A provider made for testing: a real HTTP server in the OpenAI and Anthropic dialects.
+//! A provider made for testing: a real HTTP server that is every vendor at once.
 //!
 //! It answers deterministically, fails in every way that a provider fails when a [`Directive`] says
 //! so, and records what it received ([`Seen`]) and what it generated ([`Truth`]): bills are tested
 //! against that. The `mock-provider` command, our tests and the benches use it, and so do users in
 //! their own CI.
+//!
+//! | vendor | paths | credential |
+//! |---|---|---|
+//! | OpenAI and alike | `/v1/chat/completions`, `/v1/responses`, `/v1/embeddings`, `/v1/models` | bearer key |
+//! | Anthropic | `/v1/messages`, `/v1/messages/count_tokens`, `/v1/models` | `x-api-key` or bearer |
+//! | Gemini | `/v1beta/models/{m}:{method}` (also under `/v1`), `/v1beta/{models,cachedContents,files}`, `/v1beta/openai/*` | `x-goog-api-key` or `?key=` |
+//! | Vertex AI | `/v1/projects/{p}/locations/{l}/publishers/{google,anthropic}/models/{m}:{method}`, `.../endpoints/openapi/chat/completions` | a token of `/token` or of the metadata server; or `x-goog-api-key` |
+//! | Azure OpenAI | `/openai/deployments/{d}/*?api-version=`, `/openai/v1/*` | `api-key`, or a token of `/{tenant}/oauth2/v2.0/token` or `/metadata/identity/oauth2/token` |
+//! | Bedrock | `/model/{id}/{converse,converse-stream,invoke,invoke-with-response-stream,count-tokens}` | signature version 4 (`AKIAMOCKMOCKMOCKMOCK` / `mock-secret`, or what STS at `POST /` and the instance metadata give out), or a bearer key |
+//!
+//! Keys are any that is not empty, until a list is given. Assertions, tokens and signatures are
+//! really checked.
 //!
 //! **Counting rule.** A token is a word between white space. Input is all text of the request
 //! (messages, system, input; inline directives removed), output is the text of the answer plus the
@@ -11,19 +23,37 @@
 //!
 //! **Directives** come from, first wins: the script queue (`POST /_mock/script`, a list of
 //! directives with `match` and `times`), the `x-mock` header, and the last `[[mock:{...}]]` in a
-//! string of the request body. Every field is in [`Directive`].
+//! string of the request body. Every field is in [`Directive`]; one scripted [`Answer`] is rendered
+//! natively in every dialect.
 //!
-//! **Control**, all JSON: `GET /_mock/health`, `GET /_mock/stats`, `POST` and `DELETE
-//! /_mock/script`, `POST /_mock/keys` (`{"valid": [...]}`, `null` for any), `GET
-//! /_mock/requests?since=N` and `GET /_mock/truth?since=N` (`{"data": [...], "last_seq": N}`),
-//! `POST /_mock/reset`.
+//! **Strictness.** Gemini, Converse and Messages bodies are refused as their vendors refuse them,
+//! except that unknown members of Messages pass. Thoughts in a history must be the mock's own.
+//! `POST /_mock/strict` with `{"strict": true}` checks every dialect and every member, `false`
+//! nothing, `null` is the usual.
+//!
+//! **Control**, all JSON:
+//!
+//! | | |
+//! |---|---|
+//! | `GET /_mock/health`, `GET /_mock/stats` | counts, `token_exchanges` among them |
+//! | `POST`, `DELETE /_mock/script` | the queue |
+//! | `POST /_mock/keys` | `{"valid": [...]}`, `null` for any; also client secrets, refresh tokens and web identity tokens |
+//! | `GET /_mock/requests?since=N`, `GET /_mock/truth?since=N` | `{"data": [...], "last_seq": N}` |
+//! | `POST /_mock/strict` | `{"strict": true}`, `false` or `null` |
+//! | `POST /_mock/deployments` | `{"valid": [...]}`: Azure answers for no others; `null` for any |
+//! | `POST /_mock/tokens` | `{"expires_in": S, "revoke": true}`: lifetime of tokens from now on; take all back |
+//! | `POST /_mock/aws-credentials` | `{"access_key", "secret_key", "session_token"?, "region"?}` |
+//! | `POST /_mock/service-accounts` | `{"client_email", "public_key_pem", "private_key_id"?}` |
+//! | `GET /_mock/service-account.json?token_uri=` | a ready service account; its key is made on the first call |
+//! | `POST /_mock/reset` | forget all of it |
 //!
 //! It must never share a parser or a writer with the product, or both could be wrong together; and
 //! it must never hold a credential in clear in what it records.
 //!
 //! Start at [`MockProvider`]; behind it the way of a request is `worker` (threads and sockets),
-//! `serve` (one request), `generate` (its answer), `dialect` (the wire shapes), `body` and `conn`
-//! (how the bytes leave, and how they fail to).
+//! `serve` (one request), `target` (what its path asks of whom), `auth`, `check` and `strict` (what is
+//! refused), `generate` (its answer), `dialect` (the wire shapes), `body` and `conn` (how the bytes
+//! leave, and how they fail to).
 //!
 //! ```
 //! use lw_mock::{Directive, MockConfig, MockProvider, Script};
@@ -225,7 +255,7 @@ impl MockProvider {
         self.shared.records.seen_since(0)
     }
 
-    /// Forgets scripts, keys, records and counts.
+    /// Forgets scripts, credentials, records and counts.
     pub fn reset(&self) {
         self.shared.reset();
     }

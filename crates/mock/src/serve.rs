@@ -176,7 +176,9 @@ async fn answer(
         return Ok(response);
     }
     authenticate(call)?;
-    let path = call.head.uri.path();
+    // With its query, which decides how some streams are framed.
+    let path = call.head.uri.path_and_query();
+    let path = path.map_or("/", |path| path.as_str());
     let bench = !shared.record && route.generates() && !shared.has_scripts();
     let bench = bench && !call.head.headers.contains_key("x-mock");
     if bench && let Some(made) = worker.cached(path, call.body) {

@@ -368,25 +368,23 @@ fn gemini<'a>(path: &'a str, headers: &HeaderMap, is_post: bool) -> Option<Targe
     let new = |route| Target::new(Vendor::Gemini, Dialect::Gemini, route);
     let Some(rest) = path.strip_prefix("/v1beta/") else {
         // The SDK's default prefix, shared with the others.
-        let rest = path.strip_prefix("/v1/models")?;
+        let by_key = headers.contains_key("x-goog-api-key");
+        let Some(rest) = path.strip_prefix("/v1/models") else {
+            return path.strip_prefix("/v1/").filter(|_| by_key).and_then(shelf);
+        };
         if is_post {
             let (model, route, stream) = gemini_method(rest.strip_prefix('/')?)?;
             return Some(new(route).model(model, stream));
         }
-        headers.get("x-goog-api-key")?;
+        if !by_key {
+            return None;
+        }
         return match rest.strip_prefix('/') {
             Some(id) => Some(new(Route::Model(id))),
             None => rest.is_empty().then(|| new(Route::Models)),
         };
     };
     let compatible = |route| Target::new(Vendor::Gemini, Dialect::OpenAi, route);
-    let kept = |shelf, id: &'a str| {
-        let id = id.strip_prefix('/');
-        match id {
-            Some(id) if id.is_empty() || id.contains('/') => new(Route::Unknown),
-            id => new(Route::Kept(shelf, id)),
-        }
-    };
     Some(match rest {
         "models" => new(Route::Models),
         "openai/models" => compatible(Route::Models),
@@ -399,15 +397,27 @@ fn gemini<'a>(path: &'a str, headers: &HeaderMap, is_post: bool) -> Option<Targe
                     None if !rest.contains(':') => new(Route::Model(rest)),
                     None => new(Route::Unknown),
                 }
-            } else if let Some(id) = rest.strip_prefix("cachedContents") {
-                kept(Shelf::CachedContents, id)
-            } else if let Some(id) = rest.strip_prefix("files") {
-                kept(Shelf::Files, id)
             } else {
-                new(Route::Unknown)
+                shelf(rest).unwrap_or_else(|| new(Route::Unknown))
             }
         }
     })
+}
+
+/// A shelf, or one thing on it.
+fn shelf(rest: &str) -> Option<Target<'_>> {
+    let (name, id) = match rest.split_once('/') {
+        Some((name, id)) => (name, Some(id)),
+        None => (rest, None),
+    };
+    let shelf = [Shelf::CachedContents, Shelf::Files]
+        .into_iter()
+        .find(|shelf| shelf.name() == name)?;
+    let route = match id {
+        Some(id) if id.is_empty() || id.contains('/') => Route::Unknown,
+        id => Route::Kept(shelf, id),
+    };
+    Some(Target::new(Vendor::Gemini, Dialect::Gemini, route))
 }
 
 fn gemini_method(rest: &str) -> Option<(&str, Route<'static>, bool)> {

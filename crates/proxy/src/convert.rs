@@ -5,6 +5,7 @@
 
 use lw_cloud::eventstream::{Decoder, FrameKind};
 use lw_core::Usage;
+use lw_translate::Dialect;
 use lw_translate::ir::Failure;
 use lw_translate::stream::{Framing, Translator};
 use lw_wire::tap::Told;
@@ -62,7 +63,7 @@ impl Conversion {
                     list: as_list.then(List::default),
                 }))
             }
-            Exchange::Native | Exchange::Vectors(_) | Exchange::Counted(_) => None,
+            Exchange::Native | Exchange::Vectors(_) | Exchange::Counted(_) | Exchange::Part => None,
         }
     }
 
@@ -99,7 +100,14 @@ impl Conversion {
                 }
             };
             if frame.kind != FrameKind::Event {
-                let failure = lw_translate::failure::of_exception(&frame.name, &frame.payload);
+                let failure = lw_translate::failure::read(
+                    Dialect::Converse,
+                    "bedrock",
+                    lw_translate::failure::exception_status(&frame.name).unwrap_or(500),
+                    None,
+                    &[("x-amzn-errortype", &*frame.name)],
+                    &frame.payload,
+                );
                 self.failed(failure, out);
                 return;
             }
@@ -124,7 +132,16 @@ impl Conversion {
         if let Some(translator) = &mut self.translator {
             translator.fail(failure.clone(), out);
         } else {
-            lw_translate::failure::write_event(lw_translate::Dialect::Messages, &failure, out);
+            let status = failure.status.unwrap_or(500);
+            let inner = Failure {
+                kind: Some(lw_translate::failure::anthropic_type(status).to_owned()),
+                ..failure.clone()
+            };
+            let object = lw_translate::failure::stream_object(&inner);
+            out.extend_from_slice(
+                format!("event: error\ndata: {{\"type\":\"error\",\"error\":{object}}}\n\n")
+                    .as_bytes(),
+            );
         }
         self.failure = Some(failure);
     }

@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 use lw_core::{Code, Error};
+use lw_translate::messages::Door;
 use lw_translate::{Caller, Dialect, Outgoing, Problem, Target as For};
 use lw_wire::Surface;
 use lw_wire::splice::{Edits, Pieces, add_absent};
@@ -29,6 +30,8 @@ pub(crate) enum Exchange {
     Vectors(Box<vectors::Gathering>),
     /// A number of tokens.
     Counted(counting::Counting),
+    /// One of several calls of ours: somebody else reads the answer.
+    Part,
 }
 
 impl Exchange {
@@ -92,7 +95,7 @@ pub(crate) async fn outgoing(
     };
     match foreign.way {
         Way::Embeddings => vectors::outgoing(call, lane, surface, &foreign),
-        Way::Count => counting::outgoing(call, lane, surface, &foreign),
+        Way::Count => counting::outgoing(call, lane, surface, &foreign).await,
         Way::Claude => near_native(call, lane, &foreign, &betas),
         Way::Translated(to) => translated(call, lane, surface, &foreign, to).await,
         Way::TranslatedClaude => translated(call, lane, surface, &foreign, Dialect::Messages).await,
@@ -109,7 +112,8 @@ const fn anthropic_version(kind: LaneKind) -> &'static str {
     }
 }
 
-fn body_of(call: &Call) -> Bytes {
+/// The caller's body.
+pub(crate) fn body_of(call: &Call) -> Bytes {
     call.inbound
         .as_ref()
         .map(|inbound| inbound.body.clone())
@@ -141,9 +145,11 @@ fn near_native(
 }
 
 fn edited_claude(kind: LaneKind, body: &[u8], betas: &[String]) -> Result<Vec<u8>, Error> {
-    // Bedrock tells streams by the path and refuses the field.
-    let keep_stream = kind != LaneKind::Bedrock;
-    lw_translate::messages::near_native(body, anthropic_version(kind), betas, keep_stream)
+    let door = match kind {
+        LaneKind::Bedrock => Door::BedrockInvoke,
+        _ => Door::Vertex,
+    };
+    lw_translate::messages::near_native(body, door, anthropic_version(kind), betas)
         .map_err(|problem| refusal(&problem))
 }
 
@@ -159,12 +165,7 @@ async fn translated(
         lw_translate::read_request(from, &body_of(call)).map_err(|problem| refusal(&problem))?;
     let stream = streams(call);
     request.stream = stream;
-    let remote = request.remote_sources(to);
-    if !remote.is_empty() {
-        for fetched in fetch::all(&call.worker, remote).await? {
-            request.inline(&fetched.url, &fetched.media_type, &fetched.base64);
-        }
-    }
+    inlined(call, &mut request, to).await?;
     let mut caller = Caller::of(&request);
     let target = For {
         provider: lane.kind.as_str(),
@@ -222,6 +223,25 @@ async fn translated(
             },
         })),
     })
+}
+
+/// Fetches what a provider of dialect `to` cannot fetch itself and puts it into the request.
+///
+/// # Errors
+/// Something cannot be had.
+pub(crate) async fn inlined(
+    call: &Call,
+    request: &mut lw_translate::ir::Request,
+    to: Dialect,
+) -> Result<(), Error> {
+    let remote = request.remote_sources(to);
+    if remote.is_empty() {
+        return Ok(());
+    }
+    for fetched in fetch::all(&call.worker, remote).await? {
+        request.inline(&fetched.url, &fetched.media_type, &fetched.base64);
+    }
+    Ok(())
 }
 
 fn max_output(call: &Call) -> Option<u64> {

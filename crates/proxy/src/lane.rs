@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 pub(crate) use paths::Operation;
 pub use ways::Way;
+pub(crate) use ways::{Publisher, publisher};
 
 use crate::redact::Secrets;
 

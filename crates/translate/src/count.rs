@@ -25,7 +25,9 @@ pub enum Counter {
 }
 
 impl Counter {
-    const fn dialect(self) -> Dialect {
+    /// The dialect that the conversation is written in.
+    #[must_use]
+    pub const fn dialect(self) -> Dialect {
         match self {
             Self::Anthropic => Dialect::Messages,
             Self::Gemini | Self::Vertex => Dialect::Gemini,

@@ -43,12 +43,8 @@ pub(crate) fn stream(draft: &Draft) -> Vec<Piece> {
     for (at, block) in draft.blocks.iter().enumerate() {
         Item::new(draft, block, at).events(&mut events);
     }
-    let last = if final_status(draft) == "incomplete" {
-        "response.incomplete"
-    } else {
-        "response.completed"
-    };
-    let done = events.event(last, |event| event.raw("response", &whole(draft)));
+    let last = format!("response.{}", final_status(draft));
+    let done = events.event(&last, |event| event.raw("response", &whole(draft)));
     events.pieces.push(Piece::usage(
         done,
         draft.bill.reported(String::new).is_some(),
@@ -110,6 +106,10 @@ fn response(draft: &Draft, status: &str, items: &str, usage: Option<&str>) -> St
         ("incomplete", _) => r#"{"reason":"max_output_tokens"}"#,
         _ => "null",
     };
+    let error = match status {
+        "failed" => r#"{"code":"server_error","message":"The model failed to answer."}"#,
+        _ => "null",
+    };
     let previous = draft
         .previous
         .as_deref()
@@ -120,7 +120,7 @@ fn response(draft: &Draft, status: &str, items: &str, usage: Option<&str>) -> St
         .num("created_at", draft.created)
         .str("status", status)
         .raw("background", "false")
-        .raw("error", "null")
+        .raw("error", error)
         .raw("incomplete_details", incomplete)
         .raw("instructions", "null")
         .raw("max_output_tokens", "null")
@@ -147,15 +147,16 @@ fn response(draft: &Draft, status: &str, items: &str, usage: Option<&str>) -> St
         .end()
 }
 
-fn final_status(draft: &Draft) -> &'static str {
-    match draft.stop {
+fn final_status(draft: &Draft) -> &str {
+    let usual = match draft.stop {
         StopReason::Length | StopReason::Filter => "incomplete",
         StopReason::End
         | StopReason::Tool
         | StopReason::StopSequence
         | StopReason::Refusal
         | StopReason::Pause => "completed",
-    }
+    };
+    draft.finish.as_deref().unwrap_or(usual)
 }
 
 /// One output item.
@@ -179,8 +180,8 @@ impl<'a> Item<'a> {
             block,
             at: u64::try_from(at).unwrap_or(u64::MAX),
             id: draft.call_id(kind, u64::try_from(same).unwrap_or(u64::MAX)),
-            status: if is_last {
-                final_status(draft)
+            status: if is_last && final_status(draft) != "completed" {
+                "incomplete"
             } else {
                 "completed"
             },

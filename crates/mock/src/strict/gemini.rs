@@ -2,12 +2,13 @@
 //!
 //! Start at [`check`].
 
+use data_encoding::{BASE64, BASE64_NOPAD};
 use serde_json::Value;
 
 use super::shape::{Fault, Names, Shape, What, bracketed, fault};
 use crate::json::Obj;
 use crate::reply::Refusal;
-use crate::seal::opened;
+use crate::seal::{is_signature, opened};
 use crate::serve::Call;
 use crate::target::{Dialect, Shelf, Vendor};
 
@@ -288,13 +289,22 @@ fn data(part: &Value) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// A signature, or a sealed thought: which text it belongs to, Gemini does not ask.
+/// A signature, or a sealed thought: which text it belongs to, Gemini does not ask. Bytes are taken
+/// in either alphabet of base64, as official SDKs send back the other one than they received.
 fn is_ours(signature: &str) -> bool {
-    use data_encoding::BASE64;
-    opened(signature).is_some()
-        || BASE64
-            .decode(signature.as_bytes())
-            .is_ok_and(|bytes| crate::seal::is_signature(&bytes))
+    let plain: String = signature
+        .trim_end_matches('=')
+        .chars()
+        .map(|letter| match letter {
+            '-' => '+',
+            '_' => '/',
+            letter => letter,
+        })
+        .collect();
+    let Ok(bytes) = BASE64_NOPAD.decode(plain.as_bytes()) else {
+        return false;
+    };
+    is_signature(&bytes) || opened(&BASE64.encode(&bytes)).is_some()
 }
 
 /// Budgets by family, levels for the third generation only.

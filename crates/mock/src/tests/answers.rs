@@ -303,6 +303,11 @@ fn each_reason_to_stop_has_its_native_name() {
     assert_eq!(at(&chat, "/choices/0/message/content"), &Value::Null);
     let got = told(&mock, RESPONSES, refused, &ask(RESPONSES, true, ""));
     assert!(got.body.contains("event: response.refusal.delta"));
+    let failed = r#"{"finish_reason":"failed"}"#;
+    let got = told(&mock, RESPONSES, failed, &ask(RESPONSES, true, ""));
+    let (name, last) = got.events().pop().expect("events");
+    assert_eq!(name, "response.failed");
+    assert_eq!(at(&last, "/response/error/code"), "server_error");
     let verbatim = r#"{"finish_reason":"MALFORMED_FUNCTION_CALL"}"#;
     let got = gemini(&mock, GEMINI, verbatim, HELLO).json();
     assert_eq!(

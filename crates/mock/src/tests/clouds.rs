@@ -292,13 +292,15 @@ fn claude_is_invoked_whole_and_in_frames() {
             got.body
         );
     }
-    let count = bedrock(
-        &mock,
-        "/model/m/count-tokens",
-        "{}",
-        r#"{"input":{"converse":{}}}"#,
-    );
-    assert!(count.json()["inputTokens"].is_number());
+    let count = |input: &str| {
+        let body = format!(r#"{{"input":{input}}}"#);
+        bedrock(&mock, "/model/m/count-tokens", "{}", &body).json()
+    };
+    let converse = count(&format!(r#"{{"converse":{TURN}}}"#));
+    assert_eq!(converse, json!({"inputTokens": 3}));
+    let coded = BASE64.encode(CLAUDE.as_bytes());
+    let invoked = count(&format!(r#"{{"invokeModel":{{"body":"{coded}"}}}}"#));
+    assert_eq!(invoked, converse);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Scripts, keys, records, bench mode, starting and stopping.
 
-use super::client::{CHAT, MESSAGES, ask, get, post, receive, send, start, told};
+use super::client::{CHAT, MESSAGES, ask, call, get, post, receive, send, start, told};
 use crate::{Directive, Match, MockConfig, MockProvider, Script, key_digest};
 
 #[test]
@@ -150,6 +150,12 @@ fn bench_mode_keeps_counters_only() {
         (stats["requests"].as_u64(), stats["completed"].as_u64()),
         (Some(6), Some(6))
     );
+    let gemini = |query: &str| {
+        let path = format!("/v1beta/models/g:streamGenerateContent{query}");
+        let body = r#"{"contents":[{"parts":[{"text":"hi"}]}]}"#;
+        call(&mock, "POST", &path, "x-goog-api-key: g\r\n", body).body
+    };
+    assert!(gemini("").starts_with('[') && gemini("?alt=sse").starts_with("data: "));
 }
 
 #[tokio::test]

@@ -57,6 +57,10 @@ fn what_is_kept_can_be_listed_used_and_taken_away() {
     assert_eq!(made["usageMetadata"]["totalTokenCount"], 3);
     let path = format!("/v1beta/{name}");
     assert_eq!(call(&mock, "GET", &path, KEY, "").json(), made);
+    assert_eq!(
+        call(&mock, "GET", &format!("/v1/{name}"), KEY, "").json(),
+        made
+    );
     let with = |name: &str| {
         let body = HELLO.replacen('{', &format!(r#"{{"cachedContent":"{name}","#), 1);
         post(&mock, &format!("{MODEL}:generateContent"), &body).status

@@ -57,6 +57,24 @@ impl AmbientIdentity {
     }
 }
 
+/// Whether the machine's own identity may be shown to this address: it is the cloud's own, or the operator
+/// lists it. Whoever may edit a row could otherwise have it sent to a server of theirs.
+fn may_see_ambient(url: &str, own: &[&str], guard: &AddressGuard) -> bool {
+    let Ok(endpoint) = Endpoint::parse(url) else {
+        return false;
+    };
+    let host = endpoint.host().trim_end_matches('.').to_ascii_lowercase();
+    let clouds = own.iter().any(|domain| {
+        host.strip_suffix(domain)
+            .is_some_and(|rest| rest.ends_with('.'))
+    });
+    (clouds && endpoint.is_https()) || guard.is_listed(&endpoint)
+}
+
+/// Why a row without a credential is not called.
+const ELSEWHERE: &str = "it has no credential of its own, and the gateway's own identity is only shown to \
+                         the cloud itself and to addresses that the operator lists";
+
 /// The parts of a row's advanced settings (providers 3) that this version acts on.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -441,6 +459,20 @@ fn azure(bag: &mut Bag, config: &RowConfig, compiler: &Compiler) -> Parts {
     let url = url.or_else(|| bag.take(&["AZURE_OPENAI_ENDPOINT"]));
     parts.base_url = match url {
         Some(_) if entra && compiler.ambient.entra.is_none() => Err(not_allowed("Entra ID")),
+        Some(url)
+            if entra
+                && !may_see_ambient(
+                    &url,
+                    &[
+                        "openai.azure.com",
+                        "cognitiveservices.azure.com",
+                        "services.ai.azure.com",
+                    ],
+                    &compiler.guard,
+                ) =>
+        {
+            Err(ELSEWHERE.to_owned())
+        }
         Some(url) => Ok(url),
         None => Err("the provider has no endpoint".to_owned()),
     };
@@ -526,7 +558,14 @@ fn vertex(bag: &mut Bag, config: &RowConfig, compiler: &Compiler) -> Parts {
             Err(why) => parts.base_url = Err(why),
         },
         None => match &compiler.ambient.google {
-            Some(token) => parts.access = Access::Token(token.clone()),
+            Some(token) => {
+                let url = parts.base_url.as_deref().unwrap_or_default();
+                if may_see_ambient(url, &["googleapis.com"], &compiler.guard) {
+                    parts.access = Access::Token(token.clone());
+                } else {
+                    parts.base_url = Err(ELSEWHERE.to_owned());
+                }
+            }
             None => parts.base_url = Err(not_allowed("Google Cloud")),
         },
     }
