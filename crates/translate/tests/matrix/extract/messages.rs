@@ -148,7 +148,11 @@ pub(super) fn stream(frames: &[Value]) -> Said {
                     // Some servers give the whole input at once.
                     let input = &block["input"];
                     let whole = *input != json!({}) && !input.is_null();
-                    let whole = whole.then(|| input.to_string()).unwrap_or_default();
+                    let whole = if whole {
+                        input.to_string()
+                    } else {
+                        String::new()
+                    };
                     calls.insert(index, (name, whole));
                 }
             }
