@@ -11,6 +11,7 @@ use super::shared;
 use crate::ir::{Answer, Media, Part, Source, Stop, Text, Thinking, ToolCall};
 use crate::json::{Obj, Object, text};
 use crate::media::{data_uri, source_of};
+use crate::responses::freeform;
 use crate::signature::{Origin, Signature};
 use crate::{Caller, Problem};
 
@@ -377,7 +378,7 @@ impl Message {
             let input = if call.freeform {
                 call.arguments.clone()
             } else {
-                shared::freeform_input(&call.arguments)
+                freeform::text_of(&call.arguments)
             };
             let custom = Obj::new().str("name", &call.name).str("input", &input);
             entry.str("type", "custom").raw("custom", &custom.end())

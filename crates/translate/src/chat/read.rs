@@ -11,6 +11,7 @@ use crate::ir::{
     CacheMarker, Effort, Function, OutputFormat, Reasoning, Request, Tool, ToolChoice,
 };
 use crate::json::{Object, is_text, text};
+use crate::responses::freeform::described;
 use crate::{Dialect, Problem};
 
 /// Reads a request.
@@ -131,9 +132,17 @@ fn tool(raw: &RawValue, path: String) -> Result<Tool, Problem> {
     }
     let mut function = entry.required_node(&kind)?;
     let marker = entry.cache()?;
+    let mut description = function.text("description")?;
+    if let Some(mut format) = function.node("format")?
+        && let Some(mut grammar) = format.node("grammar")?
+    {
+        let syntax = grammar.text("syntax")?.unwrap_or_default();
+        let definition = grammar.text("definition")?.unwrap_or_default();
+        description = Some(described(description, &syntax, &definition));
+    }
     Ok(Tool::Function(Function {
         name: function.required("name")?,
-        description: function.text("description")?,
+        description,
         schema: function.schema("parameters")?.map(RawValue::to_owned),
         strict: function.flag("strict")?,
         freeform,

@@ -114,18 +114,6 @@ pub(super) fn is_freeform(name: &str, caller: &Caller) -> bool {
     caller.freeform_tools.iter().any(|own| own == name)
 }
 
-/// The plain text in the arguments of a free-form tool, which travelled as `{"input": text}`.
-pub(super) fn freeform_input(arguments: &str) -> String {
-    #[derive(serde::Deserialize)]
-    struct Wrapped {
-        input: String,
-    }
-    match serde_json::from_str::<Wrapped>(arguments) {
-        Ok(wrapped) => wrapped.input,
-        Err(_) => arguments.to_owned(),
-    }
-}
-
 /// What goes into `arguments`: the provider's own text, so that the caller sees what the model wrote, and
 /// `{}` for nothing.
 pub(super) fn arguments(call: &ToolCall) -> String {

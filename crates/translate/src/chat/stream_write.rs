@@ -1,7 +1,7 @@
 //! Writes a stream of Chat Completions chunks (providers 17, data-plane 17.2 to 17.4).
 //!
-//! Every piece goes out as a chunk of its own at once; only the input of free-form tools is gathered,
-//! because it travels inside JSON. Start at [`Writer`].
+//! Every piece goes out as a chunk of its own at once; only sources wait for the end of the text that they
+//! are for, because their place in it is told. Start at [`Writer`].
 
 use lw_core::Usage;
 
@@ -10,6 +10,7 @@ use super::{details, shared};
 use crate::Caller;
 use crate::ir::{BlockKind, Citation, Delta, Failure, Stop};
 use crate::json::Obj;
+use crate::responses::freeform::Freeform;
 use crate::sequencer::Step;
 use crate::signature::{Origin, Signature};
 use crate::stream::StreamWriter;
@@ -55,10 +56,8 @@ enum Block {
         /// No arguments went out yet.
         bare: bool,
     },
-    /// A free-form call: what came of its arguments.
-    Freeform {
-        arguments: String,
-    },
+    /// A free-form call.
+    Freeform(Box<Freeform>),
 }
 
 impl Writer {
@@ -142,9 +141,7 @@ impl Writer {
                 self.chunk(Obj::new().list("tool_calls", [entry.end()]), out);
                 self.calls += 1;
                 if freeform {
-                    Block::Freeform {
-                        arguments: String::new(),
-                    }
+                    Block::Freeform(Box::default())
                 } else {
                     Block::Tool { id, bare: true }
                 }
@@ -226,18 +223,27 @@ impl Writer {
                 }
                 self.chunk(delta, out);
             }
-            Block::Closed | Block::Refusal | Block::Freeform { .. } => {}
+            Block::Closed | Block::Refusal | Block::Freeform(_) => {}
         }
     }
 
     fn arguments(&mut self, text: &str, out: &mut Vec<u8>) {
         match &mut self.block {
-            Block::Freeform { arguments } => arguments.push_str(text),
+            Block::Freeform(input) => {
+                let piece = input.push(text);
+                self.input(&piece, out);
+            }
             Block::Tool { bare, .. } if !text.is_empty() => {
                 *bare = false;
                 self.call_piece("function", "arguments", text, out);
             }
             _ => {}
+        }
+    }
+
+    fn input(&self, text: &str, out: &mut Vec<u8>) {
+        if !text.is_empty() {
+            self.call_piece("custom", "input", text, out);
         }
     }
 
@@ -262,9 +268,9 @@ impl Writer {
             Block::Thinking { .. } => self.thoughts += 1,
             // Callers parse what they gathered: nothing is not JSON.
             Block::Tool { bare: true, .. } => self.call_piece("function", "arguments", "{}", out),
-            Block::Freeform { arguments } => {
-                let input = shared::freeform_input(&arguments);
-                self.call_piece("custom", "input", &input, out);
+            Block::Freeform(mut input) => {
+                let rest = input.finish();
+                self.input(&rest, out);
             }
             Block::Tool { .. } | Block::Refusal | Block::Closed => {}
         }

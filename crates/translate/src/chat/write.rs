@@ -12,13 +12,13 @@ use crate::json::Obj;
 use crate::names::Field;
 use crate::{Dialect, Outgoing, Problem, Target, reasoning};
 
-/// Fields of Responses that Chat Completions has too.
-const PLATFORM: [&str; 5] = [
-    "metadata",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "safety_identifier",
-    "verbosity",
+/// Fields of Responses that Chat Completions has too: the name there and here.
+const PLATFORM: [(&str, &str); 5] = [
+    ("metadata", "metadata"),
+    ("prompt_cache_key", "prompt_cache_key"),
+    ("prompt_cache_retention", "prompt_cache_retention"),
+    ("safety_identifier", "safety_identifier"),
+    ("text.verbosity", "verbosity"),
 ];
 
 /// Writes a request.
@@ -354,8 +354,8 @@ fn others(mut body: Obj, request: &mut Request, quirks: &Quirks) -> Obj {
             body = body.raw(&name, value.get());
         }
     } else if quirks.platform {
-        for name in PLATFORM {
-            if let Some(value) = request.take(name) {
+        for (there, name) in PLATFORM {
+            if let Some(value) = request.take(there) {
                 body = body.raw(name, value.get());
             }
         }

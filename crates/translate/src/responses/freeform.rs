@@ -7,7 +7,7 @@ use crate::json::{self, Object};
 
 /// Takes the text out of `{"input": "…"}` piece by piece.
 #[derive(Debug, Default)]
-pub(super) struct Freeform {
+pub(crate) struct Freeform {
     /// All that came.
     whole: String,
     /// How much of it has been looked at, in bytes.
@@ -34,7 +34,7 @@ enum State {
 
 impl Freeform {
     /// Takes a piece and gives the text in it.
-    pub(super) fn push(&mut self, piece: &str) -> String {
+    pub(crate) fn push(&mut self, piece: &str) -> String {
         self.whole.push_str(piece);
         if self.state == State::Lead {
             self.lead();
@@ -47,7 +47,7 @@ impl Freeform {
     }
 
     /// The arguments are over: the rest of the text. [`Self::text`] is whole after this.
-    pub(super) fn finish(&mut self) -> String {
+    pub(crate) fn finish(&mut self) -> String {
         if matches!(self.state, State::Text | State::Done) {
             return String::new();
         }
@@ -56,7 +56,7 @@ impl Freeform {
     }
 
     /// The text so far.
-    pub(super) fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
@@ -172,11 +172,21 @@ fn lone(high: &mut Option<u32>, text: &mut String) {
 }
 
 /// The text in whole arguments: that of `input`, or all of them when they have none.
-pub(super) fn text_of(arguments: &str) -> String {
+pub(crate) fn text_of(arguments: &str) -> String {
     Object::of_body(arguments.as_bytes())
         .ok()
         .and_then(|mut object| object.take("input").and_then(json::text))
         .unwrap_or_else(|| arguments.to_owned())
+}
+
+/// The description of a tool whose input has a grammar. No other provider can hold a model to a grammar;
+/// the model is told of it instead.
+pub(crate) fn described(description: Option<String>, syntax: &str, definition: &str) -> String {
+    let grammar = format!("The input must follow this {syntax} grammar:\n{definition}");
+    match description {
+        Some(text) => format!("{text}\n\n{grammar}"),
+        None => grammar,
+    }
 }
 
 #[cfg(test)]

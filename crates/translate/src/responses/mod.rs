@@ -10,7 +10,7 @@
 mod answer;
 mod conversation;
 mod envelope;
-mod freeform;
+pub(crate) mod freeform;
 mod items;
 mod output;
 mod read;

@@ -9,6 +9,7 @@ use crate::Problem;
 use crate::ir::{Function, Raw, Tool, ToolChoice};
 use crate::json::{self, Object};
 
+use super::freeform::described;
 use super::read::{cache_marker_of, required_text};
 use super::under;
 
@@ -94,14 +95,9 @@ fn function(
 fn custom(mut object: Object<'_>, at: &str, namespace: Option<&str>) -> Result<Function, Problem> {
     let name = required_text(&mut object, "name", at)?;
     let description = under(at, object.text("description"))?;
-    let grammar = match under(at, object.object("format"))? {
-        Some(format) => grammar(format, at)?,
-        None => None,
-    };
-    // Other providers cannot hold a model to a grammar; the model is told of it instead.
-    let description = match (description, grammar) {
-        (Some(text), Some(grammar)) => Some(format!("{text}\n\n{grammar}")),
-        (text, grammar) => text.or(grammar),
+    let description = match under(at, object.object("format"))? {
+        Some(format) => with_grammar(format, description, at)?,
+        None => description,
     };
     Ok(Function {
         name: flat_name(namespace, &name),
@@ -113,16 +109,18 @@ fn custom(mut object: Object<'_>, at: &str, namespace: Option<&str>) -> Result<F
     })
 }
 
-fn grammar(mut format: Object<'_>, at: &str) -> Result<Option<String>, Problem> {
+fn with_grammar(
+    mut format: Object<'_>,
+    description: Option<String>,
+    at: &str,
+) -> Result<Option<String>, Problem> {
     let at = format!("{at}.format");
     if under(&at, format.text("type"))?.as_deref() != Some("grammar") {
-        return Ok(None);
+        return Ok(description);
     }
     let syntax = under(&at, format.text("syntax"))?.unwrap_or_default();
     let definition = under(&at, format.text("definition"))?.unwrap_or_default();
-    Ok(Some(format!(
-        "The input must follow this {syntax} grammar:\n{definition}"
-    )))
+    Ok(Some(described(description, &syntax, &definition)))
 }
 
 /// The tools that `tool_choice` leaves.
