@@ -203,6 +203,8 @@ impl Chunks {
         seal: Option<Signature>,
         out: &mut Vec<Said>,
     ) {
+        // Even an empty part is one: the model had its turn.
+        self.spoke = true;
         if words.is_empty() && seal.is_none() {
             return;
         }
@@ -230,7 +232,6 @@ impl Chunks {
         };
         let block = open.block;
         if !words.is_empty() {
-            self.spoke = true;
             let delta = if open.thinking {
                 Delta::Thinking(words)
             } else {

@@ -88,6 +88,10 @@ fn finish_reasons_are_read_as_the_table_says() {
 #[test]
 fn an_answer_without_parts_is_cut_short_and_a_blocked_one_is_filtered() {
     for (body, stop) in [
+        (
+            json!({"candidates": [{"content": {"parts": [{"text": ""}]}, "finishReason": "STOP"}]}),
+            Stop::End,
+        ),
         (json!({"candidates": [], "responseId": "r"}), Stop::Length),
         (
             json!({"usageMetadata": {"promptTokenCount": 7}}),
