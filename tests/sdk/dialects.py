@@ -3,13 +3,16 @@
 Used on what the gateway sends (`test_matrix.py`) and on golden files (`strict_goldens.py`).
 """
 
+import contextlib
 import json
 
 import anthropic.types
 import botocore.loaders
 import botocore.model
 import botocore.validate
+import openai
 from google.genai import types as google
+from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk, CompletionCreateParams
 from openai.types.responses import Response, ResponseCreateParams, ResponseStreamEvent
 from pydantic import BaseModel, Field
@@ -57,8 +60,9 @@ BESIDE = {
         {"reasoning", "reasoning_content", "reasoning_details", "extra_content", "extra_fields"}
         | {"cache_creation_tokens"}
     ),
-    # `store` is in every real answer, and in no declaration.
-    RESPONSES: frozenset({"cache_creation_tokens", "extra_fields", "store"}),
+    # `store` is in every real answer, and in no declaration; `name` of a call whose arguments are done was
+    # declared until 2, and is sent.
+    RESPONSES: frozenset({"cache_creation_tokens", "extra_fields", "name", "store"}),
     # The newest SDK dropped them from its signature; the API takes them.
     MESSAGES: frozenset({"temperature", "top_p", "top_k"}),
     GEMINI: frozenset(),
@@ -115,6 +119,17 @@ def events(dialect: str, text: str) -> list[dict]:
         for name, event in read:
             assert name == event["type"], f"an event named {name} holds a {event['type']}"
     return [event for _, event in read]
+
+
+def gathered(chunks):
+    """A streamed chat put together by the SDK; it complains of answers that were cut, which is no fault."""
+    state = ChatCompletionStreamState()
+    for chunk in chunks:
+        with contextlib.suppress(
+            openai.LengthFinishReasonError, openai.ContentFilterFinishReasonError
+        ):
+            state.handle_chunk(chunk)
+    return state.current_completion_snapshot
 
 
 def bedrock() -> botocore.model.ServiceModel:

@@ -192,8 +192,12 @@ def of_scalar(value, hint, at) -> list[str]:
 
 
 def is_base64(value) -> bool:
+    """In either alphabet: Google's SDK answers in the one for addresses."""
+    if not isinstance(value, str):
+        return False
+    plain = value.replace("-", "+").replace("_", "/")
     try:
-        return isinstance(value, str) and base64.b64decode(value, validate=True) is not None
+        return base64.b64decode(plain, validate=True) is not None
     except binascii.Error:
         return False
 

@@ -103,8 +103,8 @@ USER = [{"role": "user", "content": "hi"}]
 
 def chat(http: httpx2.Client):
     client = openai.OpenAI(base_url=NOWHERE, api_key="k", http_client=http)
-    with client.chat.completions.stream(model="m", messages=USER) as stream:
-        return stream.get_final_completion()
+    chunks = client.chat.completions.create(model="m", messages=USER, stream=True)
+    return dialects.gathered(chunks)
 
 
 def responses(http: httpx2.Client):

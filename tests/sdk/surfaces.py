@@ -13,7 +13,6 @@ import openai
 from anthropic.types import Message
 from google import genai
 from google.genai import types as google
-from openai.lib.streaming.chat import ChatCompletionStreamState
 
 import dialects
 from lanes import CHAT, GEMINI, MESSAGES, RESPONSES, Kind
@@ -195,11 +194,9 @@ class Chat(Talk):
         return self.client.chat.completions.create(**self.body(asked))
 
     def streamed(self, asked: Asked):
-        state = ChatCompletionStreamState()
         options = {"stream": True, "stream_options": {"include_usage": True}}
-        for chunk in self.client.chat.completions.create(**self.body(asked), **options):
-            state.handle_chunk(chunk)
-        return state.get_final_completion()
+        chunks = self.client.chat.completions.create(**self.body(asked), **options)
+        return dialects.gathered(chunks)
 
     def remember(self, native) -> None:
         # The whole message, with what the SDK does not declare: reasoning has to come back.
