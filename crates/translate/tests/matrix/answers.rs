@@ -67,7 +67,7 @@ const ALLOWED: &[(&str, &str, &str, &str, &str)] = &[
     (
         "gemini",
         "*",
-        "empty",
+        "no_parts",
         "stop",
         "a candidate without parts has used up its cap by thinking (providers 16)",
     ),
