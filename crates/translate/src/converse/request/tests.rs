@@ -589,3 +589,17 @@ fn markers_become_cache_points_where_the_model_has_a_cache() {
     let hours = |model| sent(request(), model).0.to_string().matches("1h").count();
     assert_eq!((hours(CLAUDE), hours(OLD_CLAUDE), hours(NOVA)), (1, 0, 0));
 }
+
+#[test]
+fn a_beginning_that_the_model_goes_on_from_does_not_end_in_white_space() {
+    let mut request = asked();
+    let said = |text| turn(Role::Assistant, vec![Part::text(text)]);
+    request.turns.push(said("Welcome. "));
+    request
+        .turns
+        .push(turn(Role::User, vec![Part::text("Go on.")]));
+    request.turns.push(said("It is "));
+    let (body, _) = sent(request, CLAUDE);
+    assert_eq!(body["messages"][1]["content"][0]["text"], "Welcome. ");
+    assert_eq!(body["messages"][3]["content"][0]["text"], "It is");
+}

@@ -73,9 +73,12 @@ pub(super) fn messages(
         family,
         drops,
         names: Names::default(),
+        is_prefill: false,
     };
     let mut messages: Vec<Message> = Vec::new();
-    for turn in &request.turns {
+    for (n, turn) in request.turns.iter().enumerate() {
+        // A beginning that the model shall go on from: white space at its end is refused.
+        writer.is_prefill = n + 1 == request.turns.len() && turn.role == Role::Assistant;
         let mut message = match messages.pop() {
             Some(last) if last.role == turn.role => last,
             Some(last) => {
@@ -147,12 +150,21 @@ struct Writer<'a> {
     family: Family,
     drops: &'a mut Drops,
     names: Names,
+    /// The turn is the last one, and the model's.
+    is_prefill: bool,
 }
 
 impl Writer<'_> {
     fn turn(&mut self, turn: &Turn, message: &mut Message) -> Result<(), Problem> {
-        for part in &turn.parts {
-            self.part(part, message)?;
+        let last = turn.parts.len().saturating_sub(1);
+        for (n, part) in turn.parts.iter().enumerate() {
+            match part {
+                Part::Text(text) if self.is_prefill && n == last => {
+                    message.text(text.text.trim_end());
+                    self.mark(text.cache, message, false);
+                }
+                part => self.part(part, message)?,
+            }
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Asked, Said, Tokens, add, count, items, parsed, word};
+use super::{Asked, Said, Tokens, add, count, is_on, is_some_thinking, items, parsed, word};
 
 pub(super) fn request(body: &Value) -> Asked {
     let mut asked = Asked::default();
@@ -42,6 +42,16 @@ pub(super) fn request(body: &Value) -> Asked {
     if format["type"] == "json_schema" {
         asked.schema = Some(format["json_schema"]["schema"].clone());
     }
+    let reasoning = &body["reasoning"];
+    asked.thinks = [
+        &body["reasoning_effort"],
+        &reasoning["effort"],
+        &reasoning["max_tokens"],
+    ]
+    .into_iter()
+    .any(is_some_thinking)
+        || reasoning["enabled"] == true
+        || is_on(&body["thinking"]);
     for (name, key) in [
         ("max", "max_completion_tokens"),
         ("max", "max_tokens"),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Asked, Said, Tokens, add, count, items, parsed, word};
+use super::{Asked, Said, Tokens, add, count, is_on, items, parsed, word};
 
 pub(super) fn request(body: &Value) -> Asked {
     let mut asked = Asked::default();
@@ -36,6 +36,7 @@ pub(super) fn request(body: &Value) -> Asked {
     asked.schema = additional["output_config"]["format"].get("schema").cloned();
     asked.number("top_k", &additional["top_k"]);
     asked.number("top_k", &additional["inferenceConfig"]["topK"]);
+    asked.thinks = is_on(&additional["thinking"]) || is_on(&additional["reasoningConfig"]);
     for (name, key) in [
         ("max", "maxTokens"),
         ("temperature", "temperature"),

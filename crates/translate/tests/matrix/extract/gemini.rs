@@ -2,9 +2,34 @@
 
 use serde_json::Value;
 
-use super::{Asked, Said, Tokens, add, count, items, word};
+use super::{Asked, Said, Tokens, add, count, is_some_thinking, items, word};
+
+/// What callers may also send: `snake_case` names. What the caller's own data is stays as it is.
+fn camel(body: &Value) -> Value {
+    match body {
+        Value::Object(fields) => {
+            let renamed = fields.iter().map(|(key, value)| {
+                let mut words = key.split('_');
+                let mut name = words.next().unwrap_or_default().to_owned();
+                for word in words {
+                    let (first, rest) = word.split_at(word.len().min(1));
+                    name.push_str(&first.to_uppercase());
+                    name.push_str(rest);
+                }
+                let own = matches!(name.as_str(), "args" | "response" | "parameters")
+                    || name.ends_with("Schema");
+                let value = if own { value.clone() } else { camel(value) };
+                (name, value)
+            });
+            Value::Object(renamed.collect())
+        }
+        Value::Array(values) => Value::Array(values.iter().map(camel).collect()),
+        value => value.clone(),
+    }
+}
 
 pub(super) fn request(body: &Value) -> Asked {
+    let body = &camel(body);
     let mut asked = Asked::default();
     for part in items(&body["systemInstruction"]["parts"]) {
         add(&mut asked.system, word(part, "text"));
@@ -34,6 +59,9 @@ pub(super) fn request(body: &Value) -> Asked {
     asked.schema = ["responseJsonSchema", "responseSchema"]
         .iter()
         .find_map(|key| config.get(key).cloned());
+    let thinking = &config["thinkingConfig"];
+    asked.thinks = is_some_thinking(&thinking["thinkingBudget"])
+        || is_some_thinking(&thinking["thinkingLevel"]);
     for (name, key) in [
         ("max", "maxOutputTokens"),
         ("temperature", "temperature"),
@@ -57,13 +85,7 @@ fn part(part: &Value, role: &str, asked: &mut Asked) {
         };
         add(to, text);
     }
-    for key in ["inlineData", "fileData"] {
-        match part[key]["mimeType"].as_str() {
-            Some(kind) if kind.starts_with("image/") => asked.images += 1,
-            Some(kind) if !kind.starts_with("audio/") => asked.documents += 1,
-            _ => {}
-        }
-    }
+    media(part, asked);
     if let Some(call) = part.get("functionCall") {
         let name = word(call, "name");
         let arguments = call
@@ -76,6 +98,19 @@ fn part(part: &Value, role: &str, asked: &mut Asked) {
         let name = word(response, "name").to_owned();
         asked.ids.insert(name.clone(), name.clone());
         asked.result(&name, unwrapped(&response["response"]));
+        for inner in items(&response["parts"]) {
+            media(inner, asked);
+        }
+    }
+}
+
+fn media(part: &Value, asked: &mut Asked) {
+    for key in ["inlineData", "fileData"] {
+        match part[key]["mimeType"].as_str() {
+            Some(kind) if kind.starts_with("image/") => asked.images += 1,
+            Some(kind) if !kind.starts_with("audio/") => asked.documents += 1,
+            _ => {}
+        }
     }
 }
 

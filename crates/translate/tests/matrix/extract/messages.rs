@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Asked, Said, Tokens, add, count, items, parsed, word};
+use super::{Asked, Said, Tokens, add, count, is_on, items, parsed, word};
 
 pub(super) fn request(body: &Value) -> Asked {
     let mut asked = Asked::default();
@@ -42,6 +42,7 @@ pub(super) fn request(body: &Value) -> Asked {
     if format["type"] == "json_schema" {
         asked.schema = Some(format["schema"].clone());
     }
+    asked.thinks = is_on(&body["thinking"]);
     for (name, key) in [
         ("max", "max_tokens"),
         ("temperature", "temperature"),
@@ -147,7 +148,11 @@ pub(super) fn stream(frames: &[Value]) -> Said {
                     // Some servers give the whole input at once.
                     let input = &block["input"];
                     let whole = *input != json!({}) && !input.is_null();
-                    let whole = whole.then(|| input.to_string()).unwrap_or_default();
+                    let whole = if whole {
+                        input.to_string()
+                    } else {
+                        String::new()
+                    };
                     calls.insert(index, (name, whole));
                 }
             }

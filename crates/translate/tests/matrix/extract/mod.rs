@@ -41,6 +41,8 @@ pub(crate) struct Asked {
     pub(crate) choice: Option<String>,
     /// The schema of the answer.
     pub(crate) schema: Option<Value>,
+    /// Thinking is switched on, by whatever means.
+    pub(crate) thinks: bool,
     /// Numbers and texts that steer, by neutral name.
     pub(crate) numbers: BTreeMap<&'static str, Value>,
     /// Ids of calls, with the tool's name.
@@ -193,6 +195,20 @@ fn word<'a>(value: &'a Value, key: &str) -> &'a str {
 /// The entries of a list, none when it is something else.
 fn items(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Whether an effort or a budget stands for any thinking at all.
+fn is_some_thinking(level: &Value) -> bool {
+    match level {
+        Value::String(word) => word != "none",
+        Value::Number(number) => number.as_i64() != Some(0),
+        _ => false,
+    }
+}
+
+/// Whether Anthropic's `thinking`, or what is made after it, switches thinking on.
+fn is_on(thinking: &Value) -> bool {
+    matches!(word(thinking, "type"), "enabled" | "adaptive")
 }
 
 /// A count, also one in quotes.

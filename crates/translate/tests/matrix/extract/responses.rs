@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Asked, Said, Tokens, add, count, items, parsed, word};
+use super::{Asked, Said, Tokens, add, count, is_some_thinking, items, parsed, word};
 
 pub(super) fn request(body: &Value) -> Asked {
     let mut asked = Asked {
@@ -42,6 +42,7 @@ pub(super) fn request(body: &Value) -> Asked {
     if format["type"] == "json_schema" {
         asked.schema = Some(format["schema"].clone());
     }
+    asked.thinks = is_some_thinking(&body["reasoning"]["effort"]);
     for (name, key) in [
         ("max", "max_output_tokens"),
         ("temperature", "temperature"),

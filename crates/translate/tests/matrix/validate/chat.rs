@@ -76,9 +76,9 @@ fn tool_calls(delta: &Value, calls: &mut u64) -> Legal {
             ensure(call["id"] != "", || "a call with an empty id".to_owned())?;
         }
         ensure(index < *calls, || format!("call {index} was never opened"))?;
-        ensure(call["function"]["arguments"].is_string() || is_new, || {
-            "no arguments".to_owned()
-        })?;
+        // Google's seal comes behind the arguments, in a field of its own.
+        let says = call["function"]["arguments"].is_string() || call["extra_content"].is_object();
+        ensure(says || is_new, || "no arguments".to_owned())?;
     }
     Ok(())
 }
