@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::bundle::Bundle;
 use crate::call::{Call, Dispatch, Funding, HIDDEN_INPUT_TOKENS};
-use crate::foreign::Exchange;
+use crate::foreign::{Exchange, dialect_of};
 use crate::headers::presented_key;
 use crate::inbound::{Addressed, unreadable};
 use crate::lane::{Lane, LaneKind, Operation, Way};
@@ -168,6 +168,11 @@ pub(crate) fn plan(call: &mut Call, bundle: &Bundle, surface: Surface) -> Result
             edits.rename_max_tokens && envelope.legacy_max_tokens.is_some();
         let mut edits = native(&body, &envelope, edits);
         add_absent(&mut edits, &body, &lane.extra_body);
+        if surface.is_conversation()
+            && let Some(cuts) = lw_translate::seals::foreign(dialect_of(surface), &body)
+        {
+            edits.extend(cuts);
+        }
         Planned::Ready(Target {
             lane: index,
             path: lane.path(operation(surface, addressed.as_ref()), model)?,
