@@ -185,6 +185,13 @@ impl Call {
             .map(|lane| &**lane)
     }
 
+    /// Whether what the answer leaves at the provider has to be known as this project's.
+    pub(crate) fn is_guarded(&self) -> bool {
+        let bundle = self.bundle.as_ref();
+        let guarded = |lane: &Lane| bundle.is_some_and(|bundle| lane.guards(&bundle.project_id));
+        self.lane().is_some_and(guarded)
+    }
+
     /// What the headers of the answer say about the request, as far as it is known.
     pub(crate) fn stamp(&self) -> Stamp {
         let dispatched = self.lane().zip(self.dispatch.as_ref());
@@ -422,6 +429,7 @@ impl Call {
             .dispatch
             .as_ref()
             .map(|dispatch| dispatch.model.as_str());
+        let made = observed.made.as_deref().unwrap_or_default();
         let outcome = Outcome {
             who: self.who(bundle),
             attempt: 0,
@@ -434,6 +442,7 @@ impl Call {
             priced: price.is_some(),
             price_version: price.map(|price| &*price.version),
             response_id: observed.response_id.as_deref(),
+            made,
             http_status: end.status,
             // A caller that left after some usage was known is confirmed (observability 13.1).
             error_type: end
@@ -442,6 +451,10 @@ impl Call {
                 .filter(|_| end.status != 499 || observed.usage.is_none()),
             duration_ms: u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX),
         };
+        if let (Some(lane), false) = (self.lane(), made.is_empty()) {
+            let custody = &self.worker.gateway.custody;
+            custody.learn(&lane.id, &bundle.project_id, made);
+        }
         let mut spool = self.worker.spool.lock();
         if self.admitted {
             if let Err(error) = spool.append_outcome(&outcome) {

@@ -298,7 +298,7 @@ async fn answered(
         }
     } else if event_stream {
         stream_head(&mut reply_head, conversion.is_some(), head);
-        let tap = Tap::new(form, held_of_stream(&call));
+        let tap = tap(&call, form, held_of_stream(&call), native);
         match first_bytes(body).await {
             Ok((early, body)) => match converted(early, conversion) {
                 Early::Pieces(early, conversion) => {
@@ -319,10 +319,10 @@ async fn answered(
         }
     } else if call.inbound.as_ref().is_some_and(|inbound| inbound.stream) {
         // A stream in another form (Gemini's JSON list): not held back.
-        let tap = Tap::new(form, MOST_HELD);
+        let tap = tap(&call, form, MOST_HELD, native);
         ReplyBody::relay(Relay::new(call, body, Vec::new(), tap, None))
     } else {
-        let mut tap = Tap::new(form, MOST_HELD);
+        let mut tap = tap(&call, form, MOST_HELD, native);
         match json(&mut call, body, &mut tap).await {
             Ok(Json::Whole(pieces, cached)) => {
                 let outcome = if cached { "hit" } else { "miss" };
@@ -331,7 +331,7 @@ async fn answered(
             }
             // The pieces are shown to a fresh tap again when the relay passes them on.
             Ok(Json::Large(pieces, body)) => {
-                let tap = Tap::new(form, MOST_HELD);
+                let tap = self::tap(&call, form, MOST_HELD, native);
                 ReplyBody::relay(Relay::new(call, body, pieces, tap, None))
             }
             Err(error) => return refuse_after(&mut call, error, Some(&mut tap)),
@@ -341,6 +341,15 @@ async fn answered(
     *reply.status_mut() = parts.status;
     *reply.headers_mut() = reply_head;
     reply
+}
+
+/// What looks at an answer. One that is the provider's own may say what was left there.
+fn tap(call: &Call, form: BodyForm, held: usize, native: bool) -> Tap {
+    let mut tap = Tap::new(form, held);
+    if native && call.is_guarded() {
+        tap.note_made();
+    }
+    tap
 }
 
 /// The head of an answer: what the provider's says as far as it passes, and what we say about it.

@@ -19,6 +19,7 @@ use lw_core::{Clock, Entropy, Secret, SystemClock, SystemEntropy, UnixMicros};
 use lw_crypto::{Pepper, Sealer, SealingKey};
 use lw_engine::price::PriceCatalogue;
 use lw_proxy::check::ProviderCheck;
+use lw_proxy::custody::Custody;
 use lw_proxy::keys::{KeyCache, Lookups};
 use lw_proxy::lane::compile::{AmbientIdentity, Compiler};
 use lw_proxy::metrics::Metrics;
@@ -186,6 +187,7 @@ impl Process {
         let gateway = Arc::new(Gateway {
             settings: settings(config, control_addr),
             keys: keys.clone(),
+            custody: Custody::start(ledger.clone())?,
             peppers: secrets.key_peppers.clone(),
             snapshot: arc_swap::ArcSwap::from_pointee(Snapshot { prices }),
             clock: clock.clone(),
