@@ -12,7 +12,8 @@ use http::header::HeaderValue;
 use http::{HeaderMap, Method};
 use lw_core::error::{Correlation, Dialect};
 use lw_core::{
-    BodyForm, Error, Fault, NanoUsd, RequestId, SpanId, TraceContext, TraceId, UnixMicros, Usage,
+    BodyForm, Entropy, Error, Fault, NanoUsd, RequestId, SpanId, TraceContext, TraceId, UnixMicros,
+    Usage,
 };
 use lw_engine::price::{ModelPrice, estimate_between};
 use lw_spool::{Admission, Attribution as Who, Outcome, SpoolError};
@@ -72,6 +73,23 @@ pub(crate) struct Dispatch {
     pub(crate) renamed_max_tokens: bool,
     /// Names of parameters that were left out (providers 13), sorted.
     pub(crate) dropped: Vec<String>,
+}
+
+impl Dispatch {
+    /// A call that is about to be made.
+    pub(crate) fn new(lane: usize, model: String, entropy: &dyn Entropy) -> Self {
+        Self {
+            lane,
+            model,
+            started: Instant::now(),
+            span_id: SpanId::mint(entropy),
+            status: None,
+            reached: false,
+            outcome: "network",
+            renamed_max_tokens: false,
+            dropped: Vec::new(),
+        }
+    }
 }
 
 /// How a request ended.
@@ -210,10 +228,9 @@ impl Call {
             client_request_id: self.client_request_id.clone(),
             version: self.worker.gateway.version_header.clone(),
             dispatched: dispatched.map(|(lane, dispatch)| {
-                (
-                    lane.kind.as_str(),
-                    HeaderValue::from_str(&dispatch.model).ok(),
-                )
+                let model = HeaderValue::from_str(&dispatch.model).ok();
+                // What is kept is asked for without one.
+                (lane.kind.as_str(), model.filter(|model| !model.is_empty()))
             }),
         }
     }

@@ -67,7 +67,7 @@ impl Custody {
     ///
     /// # Errors
     /// No thread could be started.
-    pub fn start(store: Arc<dyn ProviderObjects>) -> std::io::Result<Arc<Self>> {
+    pub fn start(store: &Arc<dyn ProviderObjects>) -> std::io::Result<Arc<Self>> {
         let (questions, receiver) = mpsc::channel(QUEUE);
         let receiver = Arc::new(Mutex::new(receiver));
         for index in 0..THREADS {
@@ -351,6 +351,11 @@ mod tests {
         )
     }
 
+    fn start(shelf: &Arc<Shelf>) -> Arc<Custody> {
+        let store: Arc<dyn ProviderObjects> = shelf.clone();
+        Custody::start(&store).expect("threads")
+    }
+
     fn texts(ids: &[&str]) -> Vec<String> {
         ids.iter().map(|id| (*id).to_owned()).collect()
     }
@@ -359,7 +364,7 @@ mod tests {
     async fn what_was_learned_or_kept_is_its_projects_and_the_rest_nobodys() {
         let (provider, ours, theirs) = ids();
         let shelf = Arc::new(Shelf::default());
-        let custody = Custody::start(shelf.clone()).expect("threads");
+        let custody = start(&shelf);
         custody.learn(&provider, &ours, &texts(&["resp_1"]));
         // A second owner does not take it.
         custody.learn(&provider, &theirs, &texts(&["resp_1"]));
@@ -383,7 +388,7 @@ mod tests {
         let (provider, ours, _) = ids();
         let shelf = Arc::new(Shelf::default());
         *shelf.fails.lock() = true;
-        let custody = Custody::start(shelf.clone()).expect("threads");
+        let custody = start(&shelf);
         custody.learn(&provider, &ours, &texts(&["resp_1"]));
         let known = custody.owned(&provider, &ours, texts(&["resp_1"])).await;
         assert_eq!(known.expect("needs no lookup"), [true]);

@@ -39,6 +39,8 @@ const FIRST_BYTES: Duration = Duration::from_millis(20);
 
 /// What the caller's head says that matters for the call.
 pub(crate) struct CallerHead {
+    /// The method, which goes on.
+    pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) query: Option<String>,
     /// `Connection: keep-alive` may be said.
@@ -161,14 +163,14 @@ pub(crate) async fn attempt(
         &worker.outside,
         lane,
         endpoint,
-        &Method::POST,
+        &head.method,
         &path,
         &mut headers,
         &body,
     )
     .await?;
     let mut request = Request::new(RequestBody::new(body));
-    *request.method_mut() = Method::POST;
+    *request.method_mut() = head.method.clone();
     *request.headers_mut() = headers;
     let mut timeouts = gateway.settings.timeouts;
     if let Some(limit) = lane.head_timeout {
@@ -562,7 +564,7 @@ pub(crate) async fn whole(
 }
 
 /// Reads a provider's error as it came. Only our own secrets, should they stand in there, are taken out.
-async fn provider_error(call: &mut Call, body: UpstreamBody) -> Result<Bytes, Error> {
+pub(crate) async fn provider_error(call: &mut Call, body: UpstreamBody) -> Result<Bytes, Error> {
     let whole = whole(call, body, ERROR_HELD, "an error").await?;
     let whole = match call.lane() {
         Some(lane) => lane.secrets.take_out(whole),

@@ -279,6 +279,7 @@ async fn model_call(
     };
     let streaming = call.inbound.as_ref().is_some_and(|inbound| inbound.stream);
     let head = CallerHead {
+        method: parts.method,
         query: parts.uri.query().map(str::to_owned),
         http1: parts.version <= Version::HTTP_11,
         headers: parts.headers,
@@ -358,7 +359,7 @@ fn kept_alive(stamp: &Stamp, body: ReplyBody) -> Reply {
 
 /// Reads what is left of a refused request, within bounds, and keeps none of it. A socket that is closed
 /// with unread bytes is reset, and the caller would see that instead of the refusal.
-async fn discard(request: &HeaderMap, mut body: Incoming) {
+pub(crate) async fn discard(request: &HeaderMap, mut body: Incoming) {
     if request.contains_key(EXPECT) {
         // It waits to be told to go on, and is not (RFC 9110 10.1.1).
         return;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use http::uri::PathAndQuery;
-use lw_core::{Code, Error, NanoUsd, SpanId};
+use lw_core::{Code, Error, NanoUsd};
 use lw_crypto::digest;
 use lw_engine::price::HoldBound;
 use lw_engine::resolve::{Resolved, resolve};
@@ -15,7 +15,6 @@ use lw_store::rows::KeyStatus;
 use lw_wire::Surface;
 use lw_wire::envelope::Envelope;
 use lw_wire::splice::{NativeEdits, Pieces, add_absent, native};
-use tokio::time::Instant;
 
 use crate::bundle::Bundle;
 use crate::call::{Call, Dispatch, Funding, HIDDEN_INPUT_TOKENS};
@@ -154,17 +153,8 @@ pub(crate) fn plan(call: &mut Call, bundle: &Bundle, surface: Surface) -> Result
         &envelope,
         surface,
     ));
-    let mut dispatch = Dispatch {
-        lane: index,
-        model: model.to_owned(),
-        started: Instant::now(),
-        span_id: SpanId::mint(&*call.worker.gateway.entropy),
-        status: None,
-        reached: false,
-        outcome: "network",
-        renamed_max_tokens: false,
-        dropped: Vec::new(),
-    };
+    let entropy = &*call.worker.gateway.entropy;
+    let mut dispatch = Dispatch::new(index, model.to_owned(), entropy);
     let planned = if way == Way::Native {
         let edits = native_edits(bundle, lane, surface, model, sent, addressed.is_some());
         dispatch.renamed_max_tokens =
