@@ -86,18 +86,20 @@ const TEXTS: [(&str, Signs); 33] = [
     ("\\u007", ALL),
 ];
 
+/// For machines without SIMD.
+static SLOW: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+    AhoCorasick::builder()
+        .match_kind(MatchKind::LeftmostFirst)
+        .build(TEXTS.map(|(text, _)| text))
+        .ok()
+});
+
 impl Signs {
     /// Looks at a body. What is not `wanted` may be left out.
     pub(crate) fn of(body: &[u8], wanted: Self) -> Self {
         // `None` on a machine without SIMD. Short bodies are below what it takes; it falls back by itself.
         static FAST: LazyLock<Option<Searcher>> =
             LazyLock::new(|| Searcher::new(TEXTS.map(|(text, _)| text)));
-        static SLOW: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
-            AhoCorasick::builder()
-                .match_kind(MatchKind::LeftmostFirst)
-                .build(TEXTS.map(|(text, _)| text))
-                .ok()
-        });
         match (&*FAST, &*SLOW) {
             (Some(fast), _) => gather(fast.find_iter(body), wanted),
             (None, Some(slow)) => gather(slow.find_iter(body), wanted),
@@ -207,6 +209,8 @@ mod tests {
             let found = lw_wire::stored::references(body.as_bytes(), None);
             prop_assert!(!found.expect("readable").is_empty(), "{}", body);
             prop_assert!(signs(&body).refers, "{}", body);
+            let slow = SLOW.as_ref().expect("builds");
+            prop_assert_eq!(gather(slow.find_iter(&body), ALL), signs(&body));
         }
     }
 }

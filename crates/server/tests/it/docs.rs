@@ -42,6 +42,7 @@ pages! {
     migration_holds: "docs/migration.md",
     policies_hold: "docs/policies.md",
     providers_hold: "docs/providers.md",
+    stored_state_holds: "docs/providers/stored-state.md",
     tenancy_holds: "docs/tenancy.md",
     virtual_keys_hold: "docs/virtual-keys.md",
 }

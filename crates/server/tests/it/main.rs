@@ -43,6 +43,8 @@ mod migration;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
+mod stored;
+#[cfg(test)]
 mod tls;
 #[cfg(test)]
 mod upgrade;
