@@ -241,7 +241,10 @@ fn every_surface_reaches_every_provider_and_the_bill_is_what_the_provider_counte
                     "{at}: {entry:?}"
                 );
                 assert_eq!(entry.usage, usage(&truth.usage), "{at}: {truth:?}");
-                assert!(entry.priced && entry.amount > NanoUsd::ZERO, "{at}: {entry:?}");
+                assert!(
+                    entry.priced && entry.amount > NanoUsd::ZERO,
+                    "{at}: {entry:?}"
+                );
             }
         }
     }
