@@ -175,6 +175,16 @@ impl Lane {
         })
     }
 
+    /// The path of something that Gemini keeps, by its name below the version.
+    ///
+    /// # Errors
+    /// The name cannot stand in a path.
+    pub(crate) fn kept_path(&self, name: &str) -> Result<PathAndQuery, Error> {
+        let path = format!("{}/v1beta/{name}", self.address.base);
+        PathAndQuery::try_from(path)
+            .map_err(|error| Error::new(Code::BadRequest, "it cannot be addressed").because(error))
+    }
+
     fn azure(&self, operation: Operation<'_>, deployment: &str) -> Option<String> {
         let operation = match operation {
             Operation::Chat => "chat/completions",
