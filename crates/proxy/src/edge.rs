@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use http::header::{ALLOW, CONTENT_TYPE, EXPECT, HeaderValue};
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, EXPECT, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, Version};
 use http_body_util::BodyExt as _;
@@ -163,6 +163,10 @@ async fn answer(worker: Arc<Worker>, request: Request<Incoming>) -> Reply {
             // Clients escape the slash of `openai/gpt-4o`.
             let wanted =
                 wanted.map(|name| percent_decode_str(name).decode_utf8_lossy().into_owned());
+            // Google's SDK asks under either prefix; its key is in a header of its own.
+            let gemini = gemini
+                || (parts.headers.contains_key(headers::X_GOOG_API_KEY)
+                    && !parts.headers.contains_key(AUTHORIZATION));
             // Boxed: asking providers for their lists is rare and its state is large.
             model_list(&worker, &parts.headers, wanted, gemini)
                 .boxed()

@@ -35,6 +35,8 @@ mod freshness;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]
+mod lanes;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod migration;
