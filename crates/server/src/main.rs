@@ -117,6 +117,7 @@ fn client(command: ClientCommand, variables: &Variables) -> ExitCode {
     match lw_cli::run(command, &client_environment(variables.clone()), &mut io) {
         Outcome::Exit(code) => ExitCode::from(code),
         Outcome::ServerConfig(command) => server_config(command, variables),
+        Outcome::Tool(run) => ExitCode::from(run.start(&mut io)),
         Outcome::Completions(args) => {
             ExitCode::from(lw_cli::print_completions(args, Cli::command(), &mut io))
         }

@@ -45,6 +45,8 @@ mod operations;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
+mod tools;
+#[cfg(test)]
 mod upgrade;
 #[cfg(test)]
 mod walk;
