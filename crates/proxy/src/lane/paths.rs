@@ -311,7 +311,10 @@ mod tests {
             text(&fixed.models).as_deref(),
             Some("/proxy/v1/models?limit=1000")
         );
-        assert_eq!([segment(".."), segment("a/../b:c")], ["%2E%2E", "a%2F..%2Fb%3Ac"]);
+        assert_eq!(
+            [segment(".."), segment("a/../b:c")],
+            ["%2E%2E", "a%2F..%2Fb%3Ac"]
+        );
         let azure = Fixed::new(LaneKind::Azure, "", "2024-10-21");
         assert_eq!(
             text(&azure.responses).as_deref(),
