@@ -65,6 +65,10 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 
 /// One segment of a path.
 fn segment(text: &str) -> String {
+    // These two would be folded away with the segment before them, by servers and proxies.
+    if text == "." || text == ".." {
+        return text.replace('.', "%2E");
+    }
     utf8_percent_encode(text, SEGMENT).to_string()
 }
 
@@ -306,6 +310,10 @@ mod tests {
         assert_eq!(
             text(&fixed.models).as_deref(),
             Some("/proxy/v1/models?limit=1000")
+        );
+        assert_eq!(
+            [segment(".."), segment("a/../b:c")],
+            ["%2E%2E", "a%2F..%2Fb%3Ac"]
         );
         let azure = Fixed::new(LaneKind::Azure, "", "2024-10-21");
         assert_eq!(

@@ -47,6 +47,8 @@ mod stored;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
+mod tools;
+#[cfg(test)]
 mod upgrade;
 #[cfg(test)]
 mod walk;
