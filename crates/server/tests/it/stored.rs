@@ -42,12 +42,12 @@ impl Tenants {
 
     /// Asks as the owner of the key; the second part is how many requests reached the provider.
     fn ask(&self, key: &Key, path: &str, body: &Value) -> (Answer, usize) {
-        self.sent(Ask::post(path, &key.secret, body))
+        self.sent(&Ask::post(path, &key.secret, body))
     }
 
-    fn sent(&self, ask: Ask) -> (Answer, usize) {
+    fn sent(&self, ask: &Ask) -> (Answer, usize) {
         let before = self.mock.requests().len();
-        let answer = self.gateway.call(&ask);
+        let answer = self.gateway.call(ask);
         (answer, self.mock.requests().len() - before)
     }
 
@@ -59,7 +59,7 @@ impl Tenants {
                 .header("Content-Type", "application/json")
                 .body(body.to_string());
         }
-        self.sent(ask)
+        self.sent(&ask)
     }
 }
 
@@ -241,7 +241,7 @@ fn a_file_that_nobodys_request_made_is_nobodys() {
             .to_string(),
         ),
     ] {
-        let asked = tenants.sent(Ask::post(path, &tenants.ours.secret, &body));
+        let asked = tenants.sent(&Ask::post(path, &tenants.ours.secret, &body));
         refused(asked, &format!("{path} {body}"));
     }
     // What the tools of an application call so is none of this.
