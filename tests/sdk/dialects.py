@@ -93,11 +93,20 @@ def event_problems(dialect: str, event: dict) -> list[str]:
     return strict.problems(event, EVENTS[dialect], BESIDE[dialect])
 
 
-def stream_problems(dialect: str, text: str) -> list[str]:
-    """Of a whole stream of server-sent events, frame by frame."""
+AZURE_OPENS_WITH = {"id": "", "object": "", "created": 0, "model": "", "choices": []}
+"""Azure's first chunk names nothing: it tells what its filter says of the prompt, and only that."""
+
+
+def stream_problems(dialect: str, text: str, *, opens_bare: bool = False) -> list[str]:
+    """Of a whole stream of server-sent events, frame by frame; `opens_bare`: of Azure's chat, as it came."""
+    found = events(dialect, text)
+    if opens_bare:
+        first = dict(found.pop(0))
+        assert first.pop("prompt_filter_results")
+        assert first == AZURE_OPENS_WITH
     return [
         f"event {n}{problem}"
-        for n, event in enumerate(events(dialect, text))
+        for n, event in enumerate(found, start=int(opens_bare))
         for problem in event_problems(dialect, event)
     ]
 

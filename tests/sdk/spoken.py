@@ -211,9 +211,12 @@ def gemini_part(it: Spoken, role: str, part: dict) -> None:
         response = part["functionResponse"]["response"]
         it.results.append((json.dumps(response), "error" in response or None))
     elif "inlineData" in part:
-        it.images.append(part["inlineData"]["data"])
+        # Google's SDK writes bytes in the alphabet for addresses.
+        it.images.append(part["inlineData"]["data"].replace("-", "+").replace("_", "/"))
     elif "fileData" in part:
-        it.images.append(part["fileData"]["fileUri"])
+        file = part["fileData"]
+        # Google's SDK writes some names with underscores, which Google takes.
+        it.images.append(file.get("fileUri") or file["file_uri"])
     elif "text" in part and not part.get("thought"):
         it.said.append((role, part["text"]))
 

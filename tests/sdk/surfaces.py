@@ -126,7 +126,8 @@ class Talk:
         native = self.streamed(asked) if asked.stream else self.plain(asked)
         text = self.tee.body.decode()
         if asked.stream:
-            found = dialects.stream_problems(self.surface, text)
+            opens_bare = self.surface == CHAT and self.kind.provider == "azure"
+            found = dialects.stream_problems(self.surface, text, opens_bare=opens_bare)
         else:
             found = dialects.answer_problems(self.surface, json.loads(text))
         assert not found, "\n".join(found)

@@ -42,6 +42,13 @@ TELLS_STOP_SEQUENCES = {MESSAGES, CONVERSE}
 TAKES_NO_STOP = {RESPONSES}
 """Dialects without stop sequences."""
 
+SPELLS_STOP = {
+    CHAT: "stop",
+    MESSAGES: "stop_sequences",
+    GEMINI: "generationConfig.stopSequences",
+}
+"""What the callers of a dialect know them by."""
+
 TAKES_NO_ADDRESS = {CONVERSE, GEMINI}
 """Dialects for which the gateway fetches a picture: they take no web address."""
 
@@ -294,7 +301,7 @@ def test_stop_sequences_reach_the_provider_or_are_named_as_dropped(
     asked = last_asked(connected, word, surface, kind)
     if asked.dialect in TAKES_NO_STOP:
         dropped = it.headers["x-langwatch-params-dropped"].split(",")
-        assert {name.strip() for name in dropped} & {"stop", "stop_sequences", "stopSequences"}
+        assert SPELLS_STOP[surface] in {name.strip() for name in dropped}
         return
     assert asked.stop == ["END", "FIN"]
     told = surface in TELLS_STOP_SEQUENCES and asked.dialect in TELLS_STOP_SEQUENCES

@@ -87,6 +87,8 @@ def test_models_are_listed_in_the_form_that_each_sdk_reads(connected):
     for model in listed["data"]:
         assert model["type"] == "model" and model["display_name"] and model["created_at"]
     if served(GEMINI):
-        listed = [model.name for model in gemini_client(connected, "v1beta").models.list()]
+        # Kept as long as the pages are read: it closes its connections when it is forgotten.
+        client = gemini_client(connected, "v1beta")
+        listed = [model.name for model in client.models.list()]
         assert listed and all(name.startswith("models/") for name in listed)
 

@@ -71,11 +71,18 @@ pub(crate) fn generate(
             }
         },
         Route::CountTokens => plain(Obj::new().num("input_tokens", ask.words).end()),
+        Route::InputTokens => {
+            let counted = Obj::new().str("object", "response.input_tokens");
+            plain(counted.num("input_tokens", ask.words).end())
+        }
         Route::BedrockCount => {
             let tokens = counted_input(call.body).unwrap_or(ask.words);
             plain(Obj::new().num("inputTokens", tokens).end())
         }
-        Route::GeminiCount => plain(Obj::new().num("totalTokens", ask.words).end()),
+        Route::GeminiCount => {
+            let tokens = wrapped_input(call.body).unwrap_or(ask.words);
+            plain(Obj::new().num("totalTokens", tokens).end())
+        }
         Route::Embeddings
         | Route::GeminiEmbed { .. }
         | Route::Predict
@@ -120,6 +127,14 @@ fn counted_input(body: &[u8]) -> Option<u64> {
         }
     };
     Some(Ask::read(&inner).ok()?.words)
+}
+
+/// Words of the whole request that Gemini may be given to count in place of `contents`.
+fn wrapped_input(body: &[u8]) -> Option<u64> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let wrapped = ["generateContentRequest", "generate_content_request"];
+    let inner = wrapped.into_iter().find_map(|name| body.get(name))?;
+    Some(Ask::read(inner.to_string().as_bytes()).ok()?.words)
 }
 
 /// Puts onto a shelf, shows what is there, or takes it away.

@@ -57,6 +57,8 @@ pub(crate) enum Route<'a> {
     Root,
     Chat,
     Responses,
+    /// Counts what a response would read.
+    InputTokens,
     Embeddings,
     Messages,
     CountTokens,
@@ -126,6 +128,7 @@ impl Route<'_> {
             | Self::Titan
             | Self::Cohere => true,
             Self::Root
+            | Self::InputTokens
             | Self::CountTokens
             | Self::GeminiCount
             | Self::BedrockCount
@@ -236,6 +239,7 @@ fn plain<'a>(path: &'a str, headers: &HeaderMap) -> Target<'a> {
         "/" => either(Route::Root),
         "/v1/chat/completions" => Target::new(openai, Dialect::OpenAi, Route::Chat),
         "/v1/responses" => Target::new(openai, Dialect::OpenAi, Route::Responses),
+        "/v1/responses/input_tokens" => Target::new(openai, Dialect::OpenAi, Route::InputTokens),
         "/v1/embeddings" => Target::new(openai, Dialect::OpenAi, Route::Embeddings),
         "/v1/messages" => either(Route::Messages),
         "/v1/messages/count_tokens" => either(Route::CountTokens),

@@ -37,6 +37,7 @@ pub mod converse;
 pub mod gemini;
 pub mod messages;
 pub mod responses;
+mod tier;
 
 use ir::{Answer, Request};
 pub use problem::Problem;

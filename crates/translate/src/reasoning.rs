@@ -1,8 +1,9 @@
 //! How much a model shall think: levels into tokens and back (providers 14).
 
-use crate::Problem;
 use crate::ir::{Effort, Reasoning};
 use crate::models::{Family, GeminiTier};
+use crate::names::Field;
+use crate::{Dialect, Problem};
 
 /// The fewest thinking tokens that Claude takes.
 pub const CLAUDE_LEAST: u64 = 1_024;
@@ -31,7 +32,8 @@ pub enum ClaudeThinking {
     Budget(u64),
 }
 
-/// What a Claude model is told. `cap` is the request's own output cap, `most` that of the model.
+/// What a Claude model is told. `cap` is the request's own output cap, `most` that of the model; `from` is the
+/// caller's dialect, in whose words a problem is told.
 ///
 /// # Errors
 /// The cap cannot hold the least that Claude thinks.
@@ -40,6 +42,7 @@ pub fn for_claude(
     family: Family,
     cap: Option<u64>,
     most: u64,
+    from: Dialect,
 ) -> Result<ClaudeThinking, Problem> {
     let Some(wanted) = wanted else {
         return Ok(ClaudeThinking::Off);
@@ -60,7 +63,7 @@ pub fn for_claude(
             if budget < CLAUDE_LEAST {
                 return Err(Problem::bad(
                     format!("a thinking budget must be -1 or at least {CLAUDE_LEAST} tokens"),
-                    "reasoning.max_tokens",
+                    Field::ReasoningBudget.spelled(from),
                 ));
             }
             budget
@@ -75,7 +78,7 @@ pub fn for_claude(
         if cap <= CLAUDE_LEAST {
             return Err(Problem::bad(
                 format!("thinking needs an output cap of more than {CLAUDE_LEAST} tokens"),
-                "max_tokens",
+                Field::MaxOutput.spelled(from),
             ));
         }
         return Ok(ClaudeThinking::Budget(cap - 1));
@@ -147,17 +150,37 @@ mod tests {
             (Effort::Medium, 2_329),
             (Effort::High, 3_481),
         ] {
-            let thinking = for_claude(Some(&level(effort)), family, Some(4_096), 64_000);
+            let thinking = for_claude(
+                Some(&level(effort)),
+                family,
+                Some(4_096),
+                64_000,
+                Dialect::Chat,
+            );
             assert_eq!(thinking, Ok(ClaudeThinking::Budget(expected)), "{effort:?}");
         }
-        assert!(for_claude(Some(&level(Effort::Low)), family, Some(1_000), 64_000).is_err());
+        for (from, name) in [
+            (Dialect::Chat, "max_completion_tokens"),
+            (Dialect::Messages, "max_tokens"),
+            (Dialect::Gemini, "generationConfig.maxOutputTokens"),
+        ] {
+            let low = level(Effort::Low);
+            let refused = for_claude(Some(&low), family, Some(1_000), 64_000, from);
+            assert!(matches!(refused, Err(Problem::Bad { param, .. }) if param == name));
+        }
         let adaptive = Family::of("claude-opus-4-6");
         assert_eq!(
-            for_claude(Some(&level(Effort::Minimal)), adaptive, None, 128_000),
+            for_claude(
+                Some(&level(Effort::Minimal)),
+                adaptive,
+                None,
+                128_000,
+                Dialect::Chat
+            ),
             Ok(ClaudeThinking::Adaptive(Some(Effort::Low)))
         );
         assert_eq!(
-            for_claude(Some(&level(Effort::None)), adaptive, None, 1),
+            for_claude(Some(&level(Effort::None)), adaptive, None, 1, Dialect::Chat),
             Ok(ClaudeThinking::Off)
         );
     }

@@ -6,7 +6,9 @@
 //! 1. [`Step::Start`] comes first, once. Only a failure may come without it.
 //! 2. Blocks do not overlap: at most one is open, indices are dense from 0 in the order of opening.
 //! 3. Every delta lies in the open block and is of its kind.
-//! 4. At the end every block is closed, then comes one [`Step::Finish`] or [`Step::Failed`], then nothing.
+//! 4. Every block is closed before the one [`Step::Finish`]. [`Step::Failed`] may come in the middle of a
+//!    block, because what was cut off must not look whole: a caller would run a tool with half of its
+//!    arguments. Nothing comes after either.
 //!
 //! A provider may interleave the arguments of parallel calls. A call that is not finished is not closed for
 //! another one: what belongs to the other waits. Start at [`Sequencer::take`].
@@ -195,16 +197,11 @@ impl Sequencer {
         self.over = true;
     }
 
-    /// Something failed: closes what is open and ends. Idempotent.
+    /// Something failed: ends, with what is open left as it is. Idempotent.
     pub fn fail(&mut self, failure: Failure, out: &mut Vec<Step>) {
-        if self.over {
-            return;
+        if !std::mem::replace(&mut self.over, true) {
+            out.push(Step::Failed(failure));
         }
-        if self.started {
-            self.close_all(out);
-        }
-        out.push(Step::Failed(failure));
-        self.over = true;
     }
 
     fn start(&mut self, out: &mut Vec<Step>) {
@@ -513,7 +510,8 @@ mod tests {
                     }
                 }
                 Step::Ping => {}
-                Step::Finish { .. } | Step::Failed(_) => {
+                Step::Failed(_) => over = true,
+                Step::Finish { .. } => {
                     if open.is_some() {
                         return Err("an end with an open block".to_owned());
                     }
@@ -627,6 +625,18 @@ mod tests {
                 ..
             })
         ));
+    }
+
+    #[test]
+    fn a_call_that_is_cut_off_by_a_failure_is_not_closed() {
+        let mut sequencer = Sequencer::new(false);
+        let mut out = Vec::new();
+        let kind = tool("a");
+        sequencer.take(Event::Open { block: 0, kind }, &mut out);
+        sequencer.take(arguments(0, "{\"x\":"), &mut out);
+        sequencer.take(Event::Failed(Failure::default()), &mut out);
+        check(&out).expect("a legal sequence");
+        assert!(!out.iter().any(|step| matches!(step, Step::Close { .. })));
     }
 
     #[test]

@@ -129,8 +129,9 @@ struct OpenAi {
 struct InputDetails {
     cached_tokens: Count,
     /// Tokens written to the prompt cache, on the models that charge for it. Part of the prompt.
-    #[serde(alias = "cache_creation_tokens")]
     cache_write_tokens: Count,
+    /// The same, as most servers in front of other vendors' models call it. Some send both.
+    cache_creation_tokens: Count,
     audio_tokens: Count,
 }
 
@@ -165,6 +166,7 @@ pub fn openai(json: &str) -> Option<Reading> {
         prompt_tokens,
         input.cached_tokens,
         input.cache_write_tokens,
+        input.cache_creation_tokens,
         input.audio_tokens,
         completion_tokens,
         output.audio_tokens,
@@ -175,6 +177,7 @@ pub fn openai(json: &str) -> Option<Reading> {
             prompt,
             cached,
             written,
+            created,
             audio_in,
             completion,
             audio_out,
@@ -184,6 +187,7 @@ pub fn openai(json: &str) -> Option<Reading> {
     else {
         return Some(Reading::Absurd);
     };
+    let written = written.max(created);
     // Parts that exceed their whole: the whole is what was billed upstream.
     let parts = cached.saturating_add(written).saturating_add(audio_in);
     let (input, cache_read, cache_write_5m, input_audio) = match prompt.checked_sub(parts) {
@@ -364,6 +368,33 @@ mod tests {
             ..Usage::default()
         };
         assert_eq!(openai(json), Some(Reading::Reported(expected)));
+    }
+
+    #[test]
+    fn tokens_written_to_the_cache_may_be_told_under_both_of_their_names() {
+        let expected = Usage {
+            input: 6,
+            cache_write_5m: 4,
+            output: 1,
+            ..Usage::default()
+        };
+        for details in [
+            r#"{"cache_write_tokens":4}"#,
+            r#"{"cache_creation_tokens":4}"#,
+            r#"{"cache_write_tokens":4,"cache_creation_tokens":4}"#,
+            r#"{"cache_write_tokens":0,"cache_creation_tokens":4}"#,
+        ] {
+            let json = format!(
+                r#"{{"prompt_tokens":10,"completion_tokens":1,"prompt_tokens_details":{details}}}"#
+            );
+            assert_eq!(
+                openai(&json),
+                Some(Reading::Reported(expected)),
+                "{details}"
+            );
+        }
+        let odd = r#"{"prompt_tokens":10,"prompt_tokens_details":{"cache_write_tokens":4,"cache_creation_tokens":-1}}"#;
+        assert_eq!(openai(odd), Some(Reading::Absurd));
     }
 
     #[test]

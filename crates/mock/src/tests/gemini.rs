@@ -32,6 +32,9 @@ fn embeddings_counts_and_models_have_their_shapes() {
     assert_eq!(mock.truth()[1].usage.input, 4);
     let count = post(&mock, &format!("{MODEL}:countTokens"), HELLO).json();
     assert_eq!(count, json!({"totalTokens": 3}));
+    let whole = format!(r#"{{"generateContentRequest":{HELLO}}}"#);
+    let count = post(&mock, &format!("{MODEL}:countTokens"), &whole).json();
+    assert_eq!(count, json!({"totalTokens": 3}));
     let listed = call(&mock, "GET", "/v1beta/models", KEY, "").json();
     let default = call(&mock, "GET", "/v1/models", KEY, "").json();
     assert_eq!(listed, default);

@@ -290,3 +290,15 @@ fn an_answer_stops_at_max_tokens() {
     assert_eq!(field(&got, "/usage/completion_tokens"), &json!(2));
     assert_eq!(field(&got, "/choices/0/finish_reason"), "length");
 }
+
+#[test]
+fn the_input_of_a_response_is_counted_and_not_billed() {
+    let mock = start();
+    let path = format!("{RESPONSES}/input_tokens");
+    let got = post(&mock, &path, &ask(RESPONSES, false, "")).json();
+    assert_eq!(
+        got,
+        json!({"object": "response.input_tokens", "input_tokens": 3})
+    );
+    assert!(mock.truth().is_empty());
+}

@@ -149,6 +149,7 @@ fn gemini_knows_no_other_members_and_checks_budgets() {
     assert_eq!(signed(&sign("any")).status, 200);
     let other_alphabet = seal("a thought??").replace('+', "-").replace('/', "_");
     assert_eq!(signed(&other_alphabet).status, 200);
+    assert_eq!(signed("skip_thought_signature_validator").status, 200);
     refused(&signed("bm90IG91cnM="), "Thought signature is not valid");
 }
 

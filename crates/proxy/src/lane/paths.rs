@@ -175,6 +175,16 @@ impl Lane {
         })
     }
 
+    /// The path of something that Gemini keeps, by its name below the version.
+    ///
+    /// # Errors
+    /// The name cannot stand in a path.
+    pub(crate) fn kept_path(&self, name: &str) -> Result<PathAndQuery, Error> {
+        let path = format!("{}/v1beta/{name}", self.address.base);
+        PathAndQuery::try_from(path)
+            .map_err(|error| Error::new(Code::BadRequest, "it cannot be addressed").because(error))
+    }
+
     fn azure(&self, operation: Operation<'_>, deployment: &str) -> Option<String> {
         let operation = match operation {
             Operation::Chat => "chat/completions",
@@ -301,7 +311,10 @@ mod tests {
             text(&fixed.models).as_deref(),
             Some("/proxy/v1/models?limit=1000")
         );
-        assert_eq!([segment(".."), segment("a/../b:c")], ["%2E%2E", "a%2F..%2Fb%3Ac"]);
+        assert_eq!(
+            [segment(".."), segment("a/../b:c")],
+            ["%2E%2E", "a%2F..%2Fb%3Ac"]
+        );
         let azure = Fixed::new(LaneKind::Azure, "", "2024-10-21");
         assert_eq!(
             text(&azure.responses).as_deref(),

@@ -62,8 +62,10 @@ impl Lane {
             }
             (LaneKind::Compatible(_), Surface::CountTokens) => self.speaks.messages,
             (LaneKind::Compatible(_), Surface::GeminiCount) => false,
-            (LaneKind::Bedrock | LaneKind::Vertex, Surface::GeminiEmbed) => false,
-            (kind, Surface::GeminiFiles) => kind == LaneKind::Gemini,
+            // Its Agent Platform keeps nothing under these names.
+            (kind, Surface::GeminiFiles) => {
+                kind == LaneKind::Gemini && self.address.project.is_empty()
+            }
             _ => true,
         }
     }
@@ -103,7 +105,7 @@ impl Lane {
             },
             LaneKind::Bedrock => self.bedrock(surface, model)?,
             LaneKind::Vertex => match (publisher(model), surface) {
-                (_, Surface::Embeddings) => Embeddings,
+                (_, Surface::Embeddings | Surface::GeminiEmbed) => Embeddings,
                 (Publisher::Anthropic, Surface::Messages) => Claude,
                 (Publisher::Anthropic, Surface::CountTokens | Surface::GeminiCount) => Count,
                 (Publisher::Anthropic, Surface::Chat | Surface::Responses | Surface::Generate) => {
@@ -144,9 +146,9 @@ impl Lane {
             Surface::Chat | Surface::Responses | Surface::Messages | Surface::Generate => {
                 Way::Translated(Dialect::Converse)
             }
-            Surface::Embeddings => Way::Embeddings,
+            Surface::Embeddings | Surface::GeminiEmbed => Way::Embeddings,
             Surface::CountTokens | Surface::GeminiCount => Way::Count,
-            Surface::GeminiEmbed | Surface::GeminiFiles => return None,
+            Surface::GeminiFiles => return None,
         })
     }
 }

@@ -264,7 +264,10 @@ pub(crate) fn write_answer(answer: Answer, caller: &Caller) -> Vec<u8> {
         .str("model", &caller.model)
         .list("choices", [choice.end()])
         .raw_if("usage", usage.as_ref().map(shared::write_usage).as_deref())
-        .str_if("service_tier", service_tier.as_deref())
+        .str_if(
+            "service_tier",
+            service_tier.as_deref().and_then(crate::tier::openai),
+        )
         .raw_if("extra_fields", shared::extra_fields(caller).as_deref())
         .end()
         .into_bytes()

@@ -46,18 +46,30 @@ impl Detail {
                 detail.text = field("text").unwrap_or_default();
                 // Entries without a format are older than the field: they are Anthropic's.
                 let home = vendor.or(format.is_none().then_some(Origin::Anthropic));
-                detail.seal = field("signature").and_then(|seal| sealed(&seal, home));
+                detail.take_seal(field("signature"), home);
             }
             "reasoning.summary" => detail.text = field("summary").unwrap_or_default(),
             "reasoning.encrypted" => {
-                detail.seal = field("data").and_then(|seal| sealed(&seal, vendor));
+                detail.take_seal(field("data"), vendor);
                 let whole =
                     |seal: &Signature| matches!(seal.origin, Origin::Anthropic | Origin::Bedrock);
-                detail.redacted = detail.seal.as_ref().is_some_and(whole);
+                detail.redacted |= detail.seal.as_ref().is_some_and(whole);
             }
             _ => return None,
         }
         (!detail.text.is_empty() || detail.seal.is_some()).then_some(detail)
+    }
+
+    /// Takes the seal in a field. One of OpenAI's goes with the id that stands beside it.
+    fn take_seal(&mut self, field: Option<String>, vendor: Option<Origin>) {
+        let Some((seal, redacted)) = field.and_then(|value| sealed(&value, vendor)) else {
+            return;
+        };
+        self.redacted = redacted;
+        self.seal = Some(match (seal.origin, seal.item()) {
+            (Origin::OpenAi, (None, bare)) => Signature::of_item(self.id.as_deref(), bare),
+            _ => seal,
+        });
     }
 
     /// The call that a seal of Google is for.
@@ -148,16 +160,17 @@ const fn format(origin: Origin) -> &'static str {
     }
 }
 
-fn sealed(value: &str, vendor: Option<Origin>) -> Option<Signature> {
+/// A seal, and whether it is marked as all there is.
+fn sealed(value: &str, vendor: Option<Origin>) -> Option<(Signature, bool)> {
     if value.is_empty() {
         return None;
     }
     match vendor {
-        Some(home) => Some(Signature::read(value, home)),
+        Some(home) => Some(Signature::read_marked(value, home)),
         // Without a home only a seal that says whose it is can be used.
         None => {
-            let read = Signature::read(value, Origin::Anthropic);
-            (read.value != value).then_some(read)
+            let read = Signature::read_marked(value, Origin::Anthropic);
+            (read.0.value != value).then_some(read)
         }
     }
 }
@@ -174,7 +187,8 @@ pub(super) fn plain(text: &str, index: usize, id: Option<&str>) -> String {
 
 /// An entry with a seal alone. `redacted`: it holds the whole block.
 pub(super) fn seal(seal: &Signature, index: usize, id: Option<&str>, redacted: bool) -> String {
-    let Signature { origin, value } = seal;
+    let origin = seal.origin;
+    let (item, value) = seal.item();
     let signed = matches!(origin, Origin::Anthropic | Origin::Bedrock) && !redacted;
     let entry = if signed {
         Obj::new()
@@ -186,8 +200,8 @@ pub(super) fn seal(seal: &Signature, index: usize, id: Option<&str>, redacted: b
             .str("data", value)
     };
     entry
-        .str_if("id", id)
-        .str("format", format(*origin))
+        .str_if("id", id.or(item))
+        .str("format", format(origin))
         .num("index", index)
         .end()
 }

@@ -280,6 +280,7 @@ impl Writer {
 
     fn finish(&self, stop: &Stop, usage: Option<Usage>, tier: Option<&str>, out: &mut Vec<u8>) {
         let wanted = self.caller.include_usage != Some(false);
+        let tier = tier.and_then(crate::tier::openai);
         let tier = tier.map(|tier| format!(",\"service_tier\":{}", shared::quoted(tier)));
         let tier = tier.unwrap_or_default();
         let extra = shared::extra_fields(&self.caller)

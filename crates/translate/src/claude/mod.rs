@@ -136,7 +136,13 @@ pub(crate) fn plan(
         return Ok(Plan::OFF);
     }
     let wanted = suited(wanted, request, model);
-    let told = reasoning::for_claude(Some(&wanted), model.family, request.max_output, model.most)?;
+    let told = reasoning::for_claude(
+        Some(&wanted),
+        model.family,
+        request.max_output,
+        model.most,
+        request.from,
+    )?;
     if told == ClaudeThinking::Off {
         drops.leave_out_field(Field::Reasoning, "the model does not think")?;
         return Ok(Plan::OFF);

@@ -213,7 +213,9 @@ fn write_thinking(thinking: &Thinking) -> Option<String> {
         redacted,
         id: _,
     } = thinking;
-    let seal = signature.as_ref().map(|seal| seal.write(Origin::Anthropic));
+    let seal = signature
+        .as_ref()
+        .map(|seal| seal.write_marked(Origin::Anthropic, *redacted));
     if *redacted {
         return seal.map(|seal| redacted_block(&seal));
     }
@@ -430,7 +432,7 @@ mod tests {
                 ],
                 "stop_reason": "tool_use", "stop_sequence": null,
                 "usage": {"input_tokens": 0, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0,
-                    "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+                    "cache_creation": null,
                     "output_tokens": 0},
             })
         );

@@ -81,10 +81,12 @@ fn block(raw: &RawValue, depth: usize, parts: &mut Vec<Part>) -> Result<(), Prob
         "tool_result" => parts.push(Part::ToolResult(tool_result(block, depth)?)),
         "thinking" => {
             let signature = block.text("signature")?.filter(|text| !text.is_empty());
+            let seal = signature.map(|text| Signature::read_marked(&text, Origin::Anthropic));
             parts.push(Part::Thinking(Thinking {
                 text: block.text("thinking")?.unwrap_or_default(),
-                signature: signature.map(|text| Signature::read(&text, Origin::Anthropic)),
-                ..Thinking::default()
+                redacted: seal.as_ref().is_some_and(|(_, redacted)| *redacted),
+                signature: seal.map(|(seal, _)| seal),
+                id: None,
             }));
         }
         "redacted_thinking" => parts.push(Part::Thinking(Thinking {

@@ -14,8 +14,29 @@ pub(super) fn read(gathered: &Anthropic) -> Option<Usage> {
 }
 
 /// Input without the cache, the cache by lifetime, output with thinking. Unknown is zero, because the
-/// official clients want numbers.
+/// official clients want numbers. The lifetimes are told only of what was written: at the begin of a stream
+/// that is often not known yet, and no later event puts them right.
 pub(super) fn write(usage: Option<Usage>, tier: Option<&str>) -> String {
+    let usage = usage.unwrap_or_default();
+    let split = if usage.cache_write() == 0 {
+        "null".to_owned()
+    } else {
+        Obj::new()
+            .num("ephemeral_5m_input_tokens", usage.cache_write_5m)
+            .num("ephemeral_1h_input_tokens", usage.cache_write_1h)
+            .end()
+    };
+    object(usage, Some(&split))
+        .str_if("service_tier", tier.and_then(crate::tier::anthropic))
+        .end()
+}
+
+/// What the end of a stream reports: totals alone.
+pub(super) fn write_totals(usage: Option<Usage>) -> String {
+    object(usage.unwrap_or_default(), None).end()
+}
+
+fn object(usage: Usage, split: Option<&str>) -> Obj {
     let Usage {
         input,
         cache_read,
@@ -25,30 +46,14 @@ pub(super) fn write(usage: Option<Usage>, tier: Option<&str>) -> String {
         reasoning: _,
         input_audio,
         output_audio,
-    } = usage.unwrap_or_default();
-    let split = Obj::new()
-        .num("ephemeral_5m_input_tokens", cache_write_5m)
-        .num("ephemeral_1h_input_tokens", cache_write_1h)
-        .end();
+    } = usage;
     let written = cache_write_5m.saturating_add(cache_write_1h);
     Obj::new()
         .num("input_tokens", input.saturating_add(input_audio))
         .num("cache_creation_input_tokens", written)
         .num("cache_read_input_tokens", cache_read)
-        .raw("cache_creation", &split)
+        .raw_if("cache_creation", split)
         .num("output_tokens", output.saturating_add(output_audio))
-        .str_if("service_tier", tier.and_then(tier_word))
-        .end()
-}
-
-/// The dialect's word for a tier; others are not known to its clients.
-fn tier_word(tier: &str) -> Option<&'static str> {
-    match tier {
-        "default" | "standard" => Some("standard"),
-        "priority" => Some("priority"),
-        "batch" => Some("batch"),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -194,7 +194,7 @@ fn tools(
             Tool::Function(one) => {
                 let strict = one.strict == Some(true);
                 if strict && !model.has_structured_output() {
-                    drops.leave_out("strict", "the model does not keep to schemas")?;
+                    drops.leave_out("tools.strict", "the model does not keep to schemas")?;
                 }
                 out.push(function(one, strict && model.has_structured_output()));
             }
@@ -206,7 +206,7 @@ fn tools(
                 if kind == "mcp" {
                     return Err(drops.refuse("tools", why, "remove it, or use another model"));
                 }
-                drops.leave_out(&format!("tools.{kind}"), why)?;
+                drops.leave_out_field(Field::Tools, why)?;
             }
         }
     }
@@ -239,8 +239,9 @@ fn tool_choice(
             _ => ToolChoice::Any,
         });
     }
+    // No tool can be forced while it thinks.
     if plan.is_on() && matches!(choice, Some(ToolChoice::Any | ToolChoice::Named(_))) {
-        drops.leave_out_field(Field::ToolChoice, "no tool can be forced while thinking")?;
+        drops.note(Field::ToolChoice);
         choice = Some(ToolChoice::Auto);
     }
     let alone = (request.parallel_tools == Some(false)).then_some(true);

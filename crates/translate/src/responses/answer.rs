@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::ir::{Answer, Media, Part, Source, Stop, Text, Thinking, ToolCall};
 use crate::json::{self, Object};
-use crate::signature::Signature;
+use crate::signature::{Origin, Signature};
 use crate::{Caller, Problem};
 
 use super::envelope::{self, Envelope, Outcome};
@@ -13,7 +13,7 @@ use super::freeform;
 use super::items::{citations, thinking_text};
 use super::output::{self, Call, Ids, Status};
 use super::tools::Namespaces;
-use super::{read_seal, write_seal};
+use super::write_seal;
 
 /// Reads a provider's answer.
 ///
@@ -172,9 +172,14 @@ pub(super) fn thinking(object: &mut Object<'_>) -> Option<Thinking> {
         }
     }
     let seal = object.take("encrypted_content").and_then(json::text);
-    let seal = seal
-        .filter(|seal| !seal.is_empty())
-        .map(|seal| read_seal(&seal));
+    let id = object.take("id").and_then(json::text);
+    let seal = seal.filter(|seal| !seal.is_empty()).map(|seal| {
+        let (seal, redacted) = Signature::read_marked(&seal, Origin::OpenAi);
+        match seal.origin {
+            Origin::OpenAi => (Signature::of_item(id.as_deref(), &seal.value), redacted),
+            Origin::Anthropic | Origin::Google | Origin::Bedrock => (seal, redacted),
+        }
+    });
     if text.is_empty() && seal.is_none() {
         return None;
     }
@@ -182,7 +187,7 @@ pub(super) fn thinking(object: &mut Object<'_>) -> Option<Thinking> {
         text,
         redacted: seal.as_ref().is_some_and(|(_, redacted)| *redacted),
         signature: seal.map(|(seal, _)| seal),
-        id: object.take("id").and_then(json::text),
+        id,
     })
 }
 

@@ -7,7 +7,7 @@
 use crate::drops::Drops;
 use crate::ir::{Media, Part, Request, Role, Source, Text, Thinking, ToolCall, ToolResult};
 use crate::json::Obj;
-use crate::signature::Origin;
+use crate::signature::{Origin, Signature};
 use crate::{Dialect, Problem, media};
 
 /// The items of `input`.
@@ -19,6 +19,26 @@ pub(super) struct Input {
     /// The caller speaks this dialect: ids and blocks of the provider are its own.
     at_home: bool,
     freeform: Vec<String>,
+}
+
+/// The parts of a message that is open.
+#[derive(Default)]
+struct Content {
+    /// As JSON.
+    parts: Vec<String>,
+    /// Their whole text, as long as they are nothing but texts.
+    text: Option<String>,
+}
+
+impl Content {
+    fn push(&mut self, part: &Part, json: String) {
+        self.text = match part {
+            Part::Text(text) if self.parts.is_empty() => Some(text.text.clone()),
+            Part::Text(text) => self.text.take().map(|said| said + &text.text),
+            _ => None,
+        };
+        self.parts.push(json);
+    }
 }
 
 impl Input {
@@ -40,10 +60,10 @@ impl Input {
     /// Adds those of the whole conversation.
     pub(super) fn turns(&mut self, request: &Request, drops: &mut Drops) -> Result<(), Problem> {
         for turn in &request.turns {
-            let mut content = Vec::new();
+            let mut content = Content::default();
             for part in &turn.parts {
-                if let Some(part) = self.content(part, turn.role, drops)? {
-                    content.push(part);
+                if let Some(json) = self.content(part, turn.role, drops)? {
+                    content.push(part, json);
                 } else if let Some(item) = self.item(part, drops)? {
                     self.message(turn.role, &mut content);
                     self.items.push(item);
@@ -54,16 +74,19 @@ impl Input {
         Ok(())
     }
 
-    fn message(&mut self, role: Role, content: &mut Vec<String>) {
-        if content.is_empty() {
+    /// What the model said is one text where it can be: as parts it would be an answer of the API's own, which
+    /// has an id and a status.
+    fn message(&mut self, role: Role, content: &mut Content) {
+        let Content { parts, text } = std::mem::take(content);
+        if parts.is_empty() {
             return;
         }
-        let role = match role {
-            Role::User => "user",
-            Role::Assistant => "assistant",
+        let message = Obj::new().str("type", "message");
+        let message = match (role, text) {
+            (Role::User, _) => message.str("role", "user").list("content", parts),
+            (Role::Assistant, Some(text)) => message.str("role", "assistant").str("content", &text),
+            (Role::Assistant, None) => message.str("role", "assistant").list("content", parts),
         };
-        let message = Obj::new().str("type", "message").str("role", role);
-        let message = message.list("content", content.drain(..));
         self.items.push(message.end());
     }
 
@@ -146,14 +169,17 @@ impl Input {
             redacted: _,
             id,
         } = thinking;
-        let seal = signature.as_ref()?.for_provider(Origin::OpenAi)?;
+        let own = |seal: &&Signature| seal.origin == Origin::OpenAi;
+        let (item_id, seal) = signature.as_ref().filter(own)?.item();
         self.seals = true;
         let summary = (!text.is_empty()).then(|| {
             let part = Obj::new().str("type", "summary_text").str("text", text);
             part.end()
         });
         let item = Obj::new().str("type", "reasoning");
-        let item = item.str_if("id", id.as_deref()).list("summary", summary);
+        let item = item
+            .str_if("id", id.as_deref().or(item_id))
+            .list("summary", summary);
         Some(item.str("encrypted_content", seal).end())
     }
 }

@@ -35,9 +35,6 @@ const ECHOED: [(&str, &str); 20] = [
     ("user", "null"),
 ];
 
-/// Service tiers that the dialect has words for.
-const TIERS: [&str; 6] = ["auto", "default", "flex", "scale", "priority", "fast"];
-
 /// The fields of a request that its answer repeats.
 pub(super) fn echo_of(request: &Object<'_>) -> Vec<(String, Raw)> {
     let names = ECHOED.iter().map(|(name, _)| *name).chain(["metadata"]);
@@ -176,7 +173,7 @@ impl Envelope {
         for (name, default) in ECHOED {
             let given = self.echo.iter().find(|(own, _)| own == name);
             let value = given.map_or(default, |(_, raw)| raw.get());
-            response = match (name, tier.and_then(known_tier)) {
+            response = match (name, tier.and_then(crate::tier::openai)) {
                 ("service_tier", Some(tier)) => response.str(name, tier),
                 _ => response.raw(name, value),
             };
@@ -187,14 +184,6 @@ impl Envelope {
             .raw("usage", &usage)
             .raw("metadata", metadata.map_or("{}", |(_, raw)| raw.get()))
             .end()
-    }
-}
-
-/// Other vendors' word for the usual tier is `standard`.
-fn known_tier(tier: &str) -> Option<&str> {
-    match tier {
-        "standard" => Some("default"),
-        tier => TIERS.contains(&tier).then_some(tier),
     }
 }
 

@@ -13,9 +13,10 @@ use crate::ir::{
 };
 use crate::json::{self, Object};
 use crate::media;
+use crate::signature::{Origin, Signature};
 
 use super::read::{cache_marker_of, required_text, text_or_json};
-use super::{read_seal, tools, under};
+use super::{tools, under};
 
 /// Items that only the provider's own tools make: the model's side.
 const HOSTED_CALLS: [&str; 14] = [
@@ -232,7 +233,7 @@ fn thinking(object: &mut Object<'_>, at: &str) -> Result<Thinking, Problem> {
     }
     let seal = seal
         .filter(|seal| !seal.is_empty())
-        .map(|seal| read_seal(&seal));
+        .map(|seal| Signature::read_marked(&seal, Origin::OpenAi));
     let redacted = seal.as_ref().is_some_and(|(_, redacted)| *redacted);
     Ok(Thinking {
         text,

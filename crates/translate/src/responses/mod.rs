@@ -30,27 +30,10 @@ pub(crate) use write::write_request;
 use crate::Problem;
 use crate::signature::{Origin, Signature};
 
-/// Marks a seal that is all there is of the thinking (Anthropic `redacted_thinking`): the dialect has no
-/// word for it, and callers may drop the ids of items, so it has to stand in `encrypted_content`. No seal
-/// has a full stop in it.
-const REDACTED: &str = "redacted.";
-
-/// Reads `encrypted_content`: the seal, and whether it is all there is.
-fn read_seal(text: &str) -> (Signature, bool) {
-    let seal = Signature::read(text, Origin::OpenAi);
-    match seal.value.strip_prefix(REDACTED) {
-        Some(value) if seal.origin != Origin::OpenAi => (Signature::new(seal.origin, value), true),
-        _ => (seal, false),
-    }
-}
-
-/// Writes `encrypted_content`.
+/// Writes `encrypted_content`: the id of an item of this dialect stands beside it.
 fn write_seal(seal: &Signature, redacted: bool) -> String {
-    if redacted && seal.origin != Origin::OpenAi {
-        Signature::new(seal.origin, format!("{REDACTED}{}", seal.value)).write(Origin::OpenAi)
-    } else {
-        seal.write(Origin::OpenAi)
-    }
+    let (_, sealed) = seal.item();
+    Signature::new(seal.origin, sealed).write_marked(Origin::OpenAi, redacted)
 }
 
 /// Puts the path of the surrounding object before the key that a problem names.

@@ -7,7 +7,7 @@ use crate::drops::Drops;
 use crate::ir::{Effort, Function, OutputFormat, Part, Raw, Reasoning, Request, Tool, ToolChoice};
 use crate::json::{Obj, array};
 use crate::names::Field;
-use crate::{Dialect, Outgoing, Problem, Target, reasoning};
+use crate::{Dialect, Outgoing, Problem, Target, reasoning, tier};
 
 use super::conversation::Input;
 
@@ -19,9 +19,6 @@ const SEALED_THINKING: &str = "reasoning.encrypted_content";
 
 /// Log probabilities, when they are asked for.
 const LOGPROBS: &str = "message.output_text.logprobs";
-
-/// Service tiers that the API knows.
-const TIERS: [&str; 6] = ["auto", "default", "flex", "scale", "priority", "fast"];
 
 /// Fields of Chat Completions that Responses spells the same.
 const SHARED_WITH_CHAT: [&str; 4] = [
@@ -347,8 +344,8 @@ fn identity(
 ) -> Result<Obj, Problem> {
     let openai = matches!(request.from, Dialect::Responses | Dialect::Chat);
     if let Some(tier) = &request.service_tier {
-        if openai && TIERS.contains(&tier.as_str()) {
-            body = body.str("service_tier", tier);
+        if let Some(word) = tier::openai(tier).filter(|word| openai && word == tier) {
+            body = body.str("service_tier", word);
         } else if tier != "auto" {
             drops.leave_out_field(Field::ServiceTier, "the provider has no such tier")?;
         }

@@ -68,7 +68,7 @@ pub(super) fn write(
     let mut specs: Vec<String> = Vec::new();
     for function in &functions {
         if function.strict == Some(true) && !super::has_schemas(family) {
-            drops.leave_out("strict", "the model is not held to schemas")?;
+            drops.leave_out("tools.strict", "the model is not held to schemas")?;
         }
         specs.push(tool_spec(function, family));
         if family.is_claude() {

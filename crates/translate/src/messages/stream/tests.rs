@@ -121,7 +121,10 @@ fn accumulate(frames: &[Value]) -> Value {
                 for key in ["stop_reason", "stop_sequence"] {
                     message[key] = frame["delta"][key].clone();
                 }
-                message["usage"] = frame["usage"].clone();
+                let totals = frame["usage"].as_object().expect("an object");
+                for (key, value) in totals {
+                    message["usage"][key] = value.clone();
+                }
             }
             "message_stop" => {
                 assert!(message["stop_reason"].is_string());
@@ -233,8 +236,7 @@ fn a_whole_answer_is_written_as_the_accumulators_want_it() {
             ],
             "stop_reason": "tool_use", "stop_sequence": null,
             "usage": {"input_tokens": 100, "cache_creation_input_tokens": 10, "cache_read_input_tokens": 40,
-                "cache_creation": {"ephemeral_5m_input_tokens": 6, "ephemeral_1h_input_tokens": 4},
-                "output_tokens": 20, "service_tier": "standard"},
+                "cache_creation": null, "output_tokens": 20},
         })
     );
 }
@@ -298,7 +300,7 @@ fn a_refusal_is_text_that_ends_in_one() {
 }
 
 #[test]
-fn a_failure_closes_what_is_open_and_ends_the_stream() {
+fn a_failure_ends_the_stream_in_the_middle_of_a_block() {
     for (failure, kind, code) in [
         (
             Failure {
@@ -352,11 +354,10 @@ fn a_failure_closes_what_is_open_and_ends_the_stream() {
                 "message_start",
                 "content_block_start",
                 "content_block_delta",
-                "content_block_stop",
                 "error"
             ]
         );
-        let error = &frames[4]["error"];
+        let error = &frames[3]["error"];
         assert_eq!(
             (&error["type"], &error["code"]),
             (&json!(kind), &json!(code))
@@ -561,7 +562,8 @@ proptest! {
             let mut expected: Vec<char> = said.chars().collect();
             out.sort_unstable();
             expected.sort_unstable();
-            prop_assert_eq!(out, expected, "no text is lost or doubled");
+            // What waits for a call to end is not told any more when something fails before that.
+            prop_assert!(out == expected || (fail && out.len() < expected.len()), "no text is lost or doubled");
             prop_assert!(content.iter().all(|block| block["text"] != ""), "no empty text");
         }
     }

@@ -140,7 +140,7 @@ impl Writer {
         match &block.kind {
             BlockKind::Thinking { redacted: true, .. } => {
                 if block.number.is_none() {
-                    let data = answer::redacted_block(&seal.write(Origin::Anthropic));
+                    let data = answer::redacted_block(&seal.write_marked(Origin::Anthropic, true));
                     block.number = Some(self.open(&data, out));
                 }
             }
@@ -175,14 +175,14 @@ impl Writer {
         }
     }
 
-    fn finish(&self, stop: &Stop, usage: Option<Usage>, tier: Option<&str>, out: &mut Vec<u8>) {
+    fn finish(&self, stop: &Stop, usage: Option<Usage>, out: &mut Vec<u8>) {
         let (reason, sequence) = answer::reason(stop, self.refused);
         let delta = Obj::new()
             .str("stop_reason", reason)
             .raw("stop_sequence", &sequence);
         let data = of("message_delta")
             .raw("delta", &delta.end())
-            .raw("usage", &usage::write(usage, tier));
+            .raw("usage", &usage::write_totals(usage));
         frame("message_delta", data, out);
         frame("message_stop", of("message_stop"), out);
     }
@@ -219,15 +219,13 @@ impl StreamWriter for Writer {
             Step::Finish {
                 stop,
                 usage,
-                service_tier,
+                // The event has no field for it.
+                service_tier: _,
             } => {
                 self.end_block(out);
-                self.finish(&stop, usage, service_tier.as_deref(), out);
+                self.finish(&stop, usage, out);
             }
-            Step::Failed(failure) => {
-                self.end_block(out);
-                fail(&failure, out);
-            }
+            Step::Failed(failure) => fail(&failure, out),
         }
     }
 }

@@ -505,8 +505,8 @@ fn tools_and_choices_are_written() {
     assert!(text.contains(
         r#""tools":[{"name":"f","input_schema":{"type":"object","properties":{"n":{"maximum":1.10}}},"strict":true,"cache_control":{"type":"ephemeral","ttl":"1h"}}],"tool_choice":{"type":"tool","name":"f","disable_parallel_tool_use":true}"#
     ), "{text}");
-    assert_eq!(outgoing.dropped, ["tools.web_search"]);
-    assert_eq!(sent(request.clone(), OLD).1, ["strict", "tools.web_search"]);
+    assert_eq!(outgoing.dropped, ["tools"]);
+    assert_eq!(sent(request.clone(), OLD).1, ["tools", "tools.strict"]);
 
     for (choice, expected) in [
         (Some(ToolChoice::None), json!({"type": "none"})),
