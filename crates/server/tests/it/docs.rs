@@ -37,25 +37,42 @@ pages! {
     access_holds: "docs/access.md",
     api_holds: "docs/api.md",
     audit_holds: "docs/audit.md",
+    coding_tools_hold: "docs/coding-tools.md",
     config_as_code_holds: "docs/config-as-code.md",
     getting_started_holds: "docs/getting-started.md",
+    how_to_add_a_provider_holds: "docs/how-to-add-a-provider.md",
     migration_holds: "docs/migration.md",
     policies_hold: "docs/policies.md",
     providers_hold: "docs/providers.md",
     stored_state_holds: "docs/providers/stored-state.md",
+    provider_anthropic_holds: "docs/providers/anthropic.md",
+    provider_azure_holds: "docs/providers/azure.md",
+    provider_bedrock_holds: "docs/providers/bedrock.md",
+    provider_custom_holds: "docs/providers/custom.md",
+    provider_gemini_holds: "docs/providers/gemini.md",
+    provider_openai_holds: "docs/providers/openai.md",
+    provider_openai_compatible_holds: "docs/providers/openai-compatible.md",
+    provider_vertex_holds: "docs/providers/vertex.md",
     tenancy_holds: "docs/tenancy.md",
     virtual_keys_hold: "docs/virtual-keys.md",
 }
 
 #[test]
 fn every_page_is_tested() {
-    let entries = fs::read_dir(root().join("docs")).expect("the folder");
-    let names = entries.map(|entry| entry.expect("an entry").file_name());
-    let found: BTreeSet<String> = names
-        .filter_map(|name| name.into_string().ok())
-        .filter(|name| name.ends_with(".md"))
-        .map(|name| format!("docs/{name}"))
-        .collect();
+    let mut folders = vec!["docs".to_owned()];
+    let mut found = BTreeSet::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(root().join(&folder)).expect("a folder") {
+            let entry = entry.expect("an entry");
+            let name = entry.file_name().into_string().expect("a name");
+            let path = format!("{folder}/{name}");
+            if entry.path().is_dir() {
+                folders.push(path);
+            } else if name.ends_with(".md") {
+                found.insert(path);
+            }
+        }
+    }
     let tested: BTreeSet<String> = PAGES.iter().map(|page| (*page).to_owned()).collect();
     let untested: Vec<_> = found.difference(&tested).collect();
     assert!(untested.is_empty(), "no test runs {untested:?}");
@@ -194,7 +211,9 @@ impl Page {
                 "```sh" => ("```", Kind::Run),
                 "```sh fails" => ("```", Kind::Fails),
                 "```output" => ("```", Kind::Output),
-                "```text" | "```json" | "```yaml" | "```python" => ("```", Kind::Shown),
+                "```text" | "```json" | "```yaml" | "```toml" | "```python" | "```rust" => {
+                    ("```", Kind::Shown)
+                }
                 _ if line.starts_with("```") => {
                     unmarked.push(number);
                     ("```", Kind::Shown)
@@ -229,7 +248,10 @@ impl Page {
     fn outcome(&self) -> Result<(), String> {
         let at = |line: usize, what: &str| Err(format!("{}:{line}: {what}", self.path));
         if let Some(line) = self.unmarked.first() {
-            return at(*line, "say what the block is: sh, output, text, json, yaml");
+            return at(
+                *line,
+                "say what the block is: sh, output, text, json, yaml, toml",
+            );
         }
         if let Some(open) = self.blocks.iter().find(|block| !block.closed) {
             return at(open.line, "the block does not end");
@@ -399,8 +421,9 @@ impl Stage {
             .env("LANGWATCH_INSTANCE_ADMIN_API_KEY", INSTANCE_KEY)
             .env("OPENAI_API_KEY", "sk-mock-openai-credential")
             .env("ANTHROPIC_API_KEY", "sk-mock-anthropic-credential")
+            .env("MOCK", &url)
             .env("MOCK_OPENAI", format!("{url}/v1"))
-            .env("MOCK_ANTHROPIC", url)
+            .env("MOCK_ANTHROPIC", &url)
             .stdin(Stdio::null())
             .output()
             .expect("bash")
