@@ -18,7 +18,7 @@ SERVED_RUNS = [run for run in RUNS if (run[1], run[3]) in SERVED]
 over_every_run = pytest.mark.parametrize(
     ("name", "surface", "model", "lane"),
     SERVED_RUNS,
-    ids=[f"{name}-to-{lane}" for name, _, _, lane in SERVED_RUNS],
+    ids=[f"{name}-{model}-to-{lane}" for name, _, model, lane in SERVED_RUNS],
 )
 
 
