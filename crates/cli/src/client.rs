@@ -49,6 +49,8 @@ pub(crate) struct Request {
     idempotency_key: Option<String>,
     /// The type of an answer that is read while it arrives; `None` is JSON, read at once.
     streamed: Option<&'static str>,
+    /// Time for the whole call, when it is not the usual.
+    within: Option<Duration>,
 }
 
 impl Request {
@@ -62,6 +64,7 @@ impl Request {
             body: None,
             idempotency_key: None,
             streamed: None,
+            within: None,
         }
     }
 
@@ -90,6 +93,13 @@ impl Request {
     #[must_use]
     pub(crate) fn accept(mut self, media_type: &'static str) -> Self {
         self.streamed = Some(media_type);
+        self
+    }
+
+    /// Gives up after this time.
+    #[must_use]
+    pub(crate) fn within(mut self, time: Duration) -> Self {
+        self.within = Some(time);
         self
     }
 
@@ -212,7 +222,11 @@ impl Client {
         request: &Request,
     ) -> Result<Response<Body>, ureq::Error> {
         if request.streamed.is_none() {
-            return self.agent.run(call);
+            let Some(time) = request.within else {
+                return self.agent.run(call);
+            };
+            let call = self.agent.configure_request(call);
+            return self.agent.run(call.timeout_global(Some(time)).build());
         }
         let call = self
             .agent

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::client::{Client, Reply, Request, SendError};
 use crate::config_file::ConfigFile;
 use crate::credentials::{self, Credential};
+use crate::discovery;
 use crate::environment::{Environment, Variables};
 use crate::error::CliError;
 use crate::failure::Failure;
@@ -87,6 +88,17 @@ impl<'a> Context<'a> {
 
     pub(crate) fn gateway_url(&self) -> Result<String, CliError> {
         credentials::gateway_url(&self.variables, &self.config)
+    }
+
+    /// The same, but a control plane that is there is asked before the default is taken.
+    pub(crate) fn find_gateway_url(&self) -> Result<String, CliError> {
+        if let Some(url) = credentials::set_gateway_url(&self.variables, &self.config)? {
+            return Ok(url);
+        }
+        match discovery::ask(self.env, &self.endpoint()?) {
+            Some(url) => Ok(url),
+            None => self.gateway_url(),
+        }
     }
 
     /// The connection, made on first use.

@@ -140,13 +140,24 @@ pub(crate) fn endpoint(variables: &Variables, config: &ConfigFile) -> Result<Str
     }
 }
 
-/// The data plane: the configuration, `LANGWATCH_GATEWAY_URL`, else what fits the endpoint.
-pub(crate) fn gateway_url(variables: &Variables, config: &ConfigFile) -> Result<String, CliError> {
+/// The data plane as it is set: the configuration, then `LANGWATCH_GATEWAY_URL`.
+pub(crate) fn set_gateway_url(
+    variables: &Variables,
+    config: &ConfigFile,
+) -> Result<Option<String>, CliError> {
     if let Some(url) = config.text(&["gateway_url"]) {
-        return base_url("gateway_url of the configuration", url);
+        return base_url("gateway_url of the configuration", url).map(Some);
     }
     if let Some(url) = variables.get("LANGWATCH_GATEWAY_URL") {
-        return base_url("LANGWATCH_GATEWAY_URL", url);
+        return base_url("LANGWATCH_GATEWAY_URL", url).map(Some);
+    }
+    Ok(None)
+}
+
+/// The data plane: as it is set, else what fits the endpoint.
+pub(crate) fn gateway_url(variables: &Variables, config: &ConfigFile) -> Result<String, CliError> {
+    if let Some(url) = set_gateway_url(variables, config)? {
+        return Ok(url);
     }
     let endpoint = endpoint(variables, config)?;
     let local = Url::parse(&endpoint).is_ok_and(|url| is_loopback(&url));

@@ -13,7 +13,7 @@ use crate::redact::Redactor;
 use crate::style::Style;
 use crate::table::{clean, details};
 
-/// Why a command ends with exit code 1.
+/// Why a command ends with another exit code than 0.
 #[derive(Debug, Error)]
 pub(crate) enum CliError {
     /// The person can put it right without asking a server.
@@ -34,6 +34,9 @@ pub(crate) enum CliError {
     Invalid { message: String, reasons: Vec<Json> },
     #[error("cannot write the output")]
     Output(#[from] io::Error),
+    /// The program to start is not on this machine.
+    #[error("{0}")]
+    NotInstalled(String),
     /// The result is printed already, and it is a failure.
     #[error("the result is a failure")]
     Reported,
@@ -55,6 +58,7 @@ impl CliError {
                 failure.reasons.clone_from(reasons);
                 failure
             }
+            Self::NotInstalled(sentence) => Failure::local("not_installed", sentence.as_str()),
             Self::Output(_) | Self::Reported => return None,
         })
     }
@@ -65,7 +69,8 @@ impl CliError {
         self.failure(output).unwrap_or_else(other).document()
     }
 
-    /// Prints the failure. Every failure exits with 1.
+    /// Prints the failure. Every failure exits with 1, but for a program that is not there: 127, as
+    /// from a shell.
     pub(crate) fn report(&self, io: &mut Io, output: &Output, redactor: &Redactor) -> u8 {
         match self {
             Self::Output(error) => {
@@ -76,7 +81,11 @@ impl CliError {
                 return 1;
             }
             Self::Reported => return 1,
-            Self::Usage(_) | Self::NotSignedIn | Self::Call { .. } | Self::Invalid { .. } => {}
+            Self::Usage(_)
+            | Self::NotSignedIn
+            | Self::Call { .. }
+            | Self::Invalid { .. }
+            | Self::NotInstalled(_) => {}
         }
         let Some(failure) = self.failure(output) else {
             return 1;
@@ -99,7 +108,10 @@ impl CliError {
             let text = format!("{}\n{explanation}", style.red(&headline));
             io.complain(&redactor.text(&text));
         }
-        1
+        match self {
+            Self::NotInstalled(_) => 127,
+            _ => 1,
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod config_file;
 mod context;
 mod credentials;
 mod decimal;
+mod discovery;
 mod dotenv;
 mod environment;
 mod error;
@@ -28,6 +29,7 @@ mod style;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tool_key;
 mod usage;
 mod yaml;
 
@@ -58,6 +60,7 @@ pub use crate::commands::role_bindings::RoleBindingsArgs;
 pub use crate::commands::roles::RolesArgs;
 pub use crate::commands::routing_policies::RoutingPoliciesArgs;
 pub use crate::commands::teams::TeamsArgs;
+pub use crate::commands::tools::{ToolArgs, ToolCommand, ToolRun};
 pub use crate::commands::trace::TraceArgs;
 pub use crate::commands::virtual_keys::VirtualKeysArgs;
 pub use crate::environment::Environment;
@@ -161,6 +164,9 @@ pub enum ClientCommand {
     #[command(args_override_self = true)]
     Organizations(OrganizationsArgs),
 
+    #[command(flatten)]
+    Tool(ToolCommand),
+
     /// Print the variables that point AI tools at the gateway
     #[command(args_override_self = true, after_help = commands::env::EXAMPLES)]
     Env(EnvArgs),
@@ -191,7 +197,7 @@ pub enum ClientCommand {
 }
 
 /// How a client command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Done, with this exit code.
     Exit(u8),
@@ -199,6 +205,8 @@ pub enum Outcome {
     ServerConfig(ServerConfigCommand),
     /// The binary knows its whole command line: it passes that to [`print_completions`].
     Completions(CompletionsArgs),
+    /// A coding tool is ready: the binary hands over to it with [`ToolRun::start`].
+    Tool(ToolRun),
 }
 
 /// The two `config` subcommands that are about the server.
@@ -252,6 +260,7 @@ pub fn run(mut command: ClientCommand, env: &Environment, io: &mut Io) -> Outcom
         ClientCommand::Audit(args) => &args.output,
         ClientCommand::ModelPrices(args) => args.output(),
         ClientCommand::Completions(args) => return Outcome::Completions(*args),
+        ClientCommand::Tool(tool) => return prepare_tool(tool, env, io),
         ClientCommand::Logout(args) => &args.output,
         ClientCommand::Open(args) => &args.output,
     };
@@ -263,6 +272,24 @@ pub fn run(mut command: ClientCommand, env: &Environment, io: &mut Io) -> Outcom
     let result = ready.and_then(|()| dispatch(command, env, io, &output, &mut redactor));
     match result {
         Ok(()) => Outcome::Exit(0),
+        Err(error) => Outcome::Exit(error.report(io, &output, &redactor)),
+    }
+}
+
+/// A tool has its own output, for people and for agents: what goes wrong before it starts is said to
+/// people, on standard error.
+fn prepare_tool(tool: &ToolCommand, env: &Environment, io: &mut Io) -> Outcome {
+    let mut redactor = Redactor::default();
+    let (output, ready) = match Output::of(&OutputArgs::default(), false) {
+        Ok(output) => (output, Ok(())),
+        Err((output, error)) => (output, Err(error)),
+    };
+    let result = ready.and_then(|()| {
+        let mut context = Context::new(env, io, &output, &mut redactor)?;
+        commands::tools::prepare(tool, &mut context)
+    });
+    match result {
+        Ok(run) => Outcome::Tool(run),
         Err(error) => Outcome::Exit(error.report(io, &output, &redactor)),
     }
 }
@@ -311,8 +338,8 @@ fn dispatch(
         ClientCommand::Guardrails(args) => commands::guardrails::run(args.command, &mut context),
         ClientCommand::Audit(args) => commands::audit::run(args.command, &mut context),
         ClientCommand::ModelPrices(args) => commands::model_prices::run(args.command, &mut context),
-        // Answered in `run`: it needs neither a server nor a setting.
-        ClientCommand::Completions(_) => Ok(()),
+        // Answered in `run`: these two print no result.
+        ClientCommand::Completions(_) | ClientCommand::Tool(_) => Ok(()),
         ClientCommand::Login(args) => commands::login::run(&args, &mut context),
         ClientCommand::Logout(args) => commands::logout::run(&args, &mut context),
         ClientCommand::Open(args) => commands::open::run(&args, &mut context),

@@ -11,7 +11,7 @@ use lw_core::{Code, Error};
 use serde_json::{Value, json};
 
 /// Provider types that a name may begin with, and what they are normalised to (12.2).
-const TYPES: [(&str, &str); 24] = [
+const TYPES: [(&str, &str); 27] = [
     ("openai", "openai"),
     ("openai_codex", "openai_codex"),
     ("anthropic", "anthropic"),
@@ -36,6 +36,9 @@ const TYPES: [(&str, &str); 24] = [
     ("elevenlabs", "elevenlabs"),
     ("cloudflare", "cloudflare"),
     ("mistral", "mistral"),
+    ("cohere", "cohere"),
+    ("fireworks_ai", "fireworks_ai"),
+    ("fireworks", "fireworks_ai"),
 ];
 
 /// Prefixes of bare names and the vendor they belong to (12.4 b).

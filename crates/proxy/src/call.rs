@@ -12,7 +12,8 @@ use http::header::HeaderValue;
 use http::{HeaderMap, Method};
 use lw_core::error::{Correlation, Dialect};
 use lw_core::{
-    BodyForm, Error, Fault, NanoUsd, RequestId, SpanId, TraceContext, TraceId, UnixMicros, Usage,
+    BodyForm, Entropy, Error, Fault, NanoUsd, RequestId, SpanId, TraceContext, TraceId, UnixMicros,
+    Usage,
 };
 use lw_engine::price::{ModelPrice, estimate_between};
 use lw_spool::{Admission, Attribution as Who, Outcome, SpoolError};
@@ -72,6 +73,23 @@ pub(crate) struct Dispatch {
     pub(crate) renamed_max_tokens: bool,
     /// Names of parameters that were left out (providers 13), sorted.
     pub(crate) dropped: Vec<String>,
+}
+
+impl Dispatch {
+    /// A call that is about to be made.
+    pub(crate) fn new(lane: usize, model: String, entropy: &dyn Entropy) -> Self {
+        Self {
+            lane,
+            model,
+            started: Instant::now(),
+            span_id: SpanId::mint(entropy),
+            status: None,
+            reached: false,
+            outcome: "network",
+            renamed_max_tokens: false,
+            dropped: Vec::new(),
+        }
+    }
 }
 
 /// How a request ended.
@@ -185,6 +203,13 @@ impl Call {
             .map(|lane| &**lane)
     }
 
+    /// Whether what the answer leaves at the provider has to be known as this project's.
+    pub(crate) fn is_guarded(&self) -> bool {
+        let bundle = self.bundle.as_ref();
+        let guarded = |lane: &Lane| bundle.is_some_and(|bundle| lane.guards(&bundle.project_id));
+        self.lane().is_some_and(guarded)
+    }
+
     /// What the headers of the answer say about the request, as far as it is known.
     pub(crate) fn stamp(&self) -> Stamp {
         let dispatched = self.lane().zip(self.dispatch.as_ref());
@@ -203,10 +228,9 @@ impl Call {
             client_request_id: self.client_request_id.clone(),
             version: self.worker.gateway.version_header.clone(),
             dispatched: dispatched.map(|(lane, dispatch)| {
-                (
-                    lane.kind.as_str(),
-                    HeaderValue::from_str(&dispatch.model).ok(),
-                )
+                let model = HeaderValue::from_str(&dispatch.model).ok();
+                // What is kept is asked for without one.
+                (lane.kind.as_str(), model.filter(|model| !model.is_empty()))
             }),
         }
     }
@@ -422,6 +446,7 @@ impl Call {
             .dispatch
             .as_ref()
             .map(|dispatch| dispatch.model.as_str());
+        let made = observed.made.as_deref().unwrap_or_default();
         let outcome = Outcome {
             who: self.who(bundle),
             attempt: 0,
@@ -434,6 +459,7 @@ impl Call {
             priced: price.is_some(),
             price_version: price.map(|price| &*price.version),
             response_id: observed.response_id.as_deref(),
+            made,
             http_status: end.status,
             // A caller that left after some usage was known is confirmed (observability 13.1).
             error_type: end
@@ -442,6 +468,10 @@ impl Call {
                 .filter(|_| end.status != 499 || observed.usage.is_none()),
             duration_ms: u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX),
         };
+        if let (Some(lane), false) = (self.lane(), made.is_empty()) {
+            let custody = &self.worker.gateway.custody;
+            custody.learn(&lane.id, &bundle.project_id, made);
+        }
         let mut spool = self.worker.spool.lock();
         if self.admitted {
             if let Err(error) = spool.append_outcome(&outcome) {

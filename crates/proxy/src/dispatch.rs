@@ -39,6 +39,8 @@ const FIRST_BYTES: Duration = Duration::from_millis(20);
 
 /// What the caller's head says that matters for the call.
 pub(crate) struct CallerHead {
+    /// The method, which goes on.
+    pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) query: Option<String>,
     /// `Connection: keep-alive` may be said.
@@ -161,14 +163,14 @@ pub(crate) async fn attempt(
         &worker.outside,
         lane,
         endpoint,
-        &Method::POST,
+        &head.method,
         &path,
         &mut headers,
         &body,
     )
     .await?;
     let mut request = Request::new(RequestBody::new(body));
-    *request.method_mut() = Method::POST;
+    *request.method_mut() = head.method.clone();
     *request.headers_mut() = headers;
     let mut timeouts = gateway.settings.timeouts;
     if let Some(limit) = lane.head_timeout {
@@ -298,7 +300,7 @@ async fn answered(
         }
     } else if event_stream {
         stream_head(&mut reply_head, conversion.is_some(), head);
-        let tap = Tap::new(form, held_of_stream(&call));
+        let tap = tap(&call, form, held_of_stream(&call), native);
         match first_bytes(body).await {
             Ok((early, body)) => match converted(early, conversion) {
                 Early::Pieces(early, conversion) => {
@@ -319,10 +321,10 @@ async fn answered(
         }
     } else if call.inbound.as_ref().is_some_and(|inbound| inbound.stream) {
         // A stream in another form (Gemini's JSON list): not held back.
-        let tap = Tap::new(form, MOST_HELD);
+        let tap = tap(&call, form, MOST_HELD, native);
         ReplyBody::relay(Relay::new(call, body, Vec::new(), tap, None))
     } else {
-        let mut tap = Tap::new(form, MOST_HELD);
+        let mut tap = tap(&call, form, MOST_HELD, native);
         match json(&mut call, body, &mut tap).await {
             Ok(Json::Whole(pieces, cached)) => {
                 let outcome = if cached { "hit" } else { "miss" };
@@ -331,7 +333,7 @@ async fn answered(
             }
             // The pieces are shown to a fresh tap again when the relay passes them on.
             Ok(Json::Large(pieces, body)) => {
-                let tap = Tap::new(form, MOST_HELD);
+                let tap = self::tap(&call, form, MOST_HELD, native);
                 ReplyBody::relay(Relay::new(call, body, pieces, tap, None))
             }
             Err(error) => return refuse_after(&mut call, error, Some(&mut tap)),
@@ -341,6 +343,15 @@ async fn answered(
     *reply.status_mut() = parts.status;
     *reply.headers_mut() = reply_head;
     reply
+}
+
+/// What looks at an answer. One that is the provider's own may say what was left there.
+fn tap(call: &Call, form: BodyForm, held: usize, native: bool) -> Tap {
+    let mut tap = Tap::new(form, held);
+    if native && call.is_guarded() {
+        tap.note_made();
+    }
+    tap
 }
 
 /// The head of an answer: what the provider's says as far as it passes, and what we say about it.
@@ -553,7 +564,7 @@ pub(crate) async fn whole(
 }
 
 /// Reads a provider's error as it came. Only our own secrets, should they stand in there, are taken out.
-async fn provider_error(call: &mut Call, body: UpstreamBody) -> Result<Bytes, Error> {
+pub(crate) async fn provider_error(call: &mut Call, body: UpstreamBody) -> Result<Bytes, Error> {
     let whole = whole(call, body, ERROR_HELD, "an error").await?;
     let whole = match call.lane() {
         Some(lane) => lane.secrets.take_out(whole),

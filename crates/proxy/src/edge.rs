@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use http::header::{ALLOW, CONTENT_TYPE, EXPECT, HeaderValue};
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, EXPECT, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, Version};
 use http_body_util::BodyExt as _;
@@ -20,14 +20,16 @@ use lw_wire::Surface;
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 
+use crate::bundle::Bundle;
 use crate::call::{Call, Ending, Stamp};
 use crate::connection::ConnState;
 use crate::dispatch::{CallerHead, dispatch, refuse};
 use crate::inbound::{Addressed, Inbound, check_length, read};
+use crate::lane::Lane;
 use crate::reply::{Reply, ReplyBody};
 use crate::stages::{Planned, Target, authenticate, plan};
 use crate::worker::Worker;
-use crate::{foreign, headers, kept, models, ops};
+use crate::{custody, foreign, headers, kept, models, ops};
 
 /// Bytes of a refused request that are read and thrown away.
 const DISCARD_BYTES: usize = 4 * 1024 * 1024;
@@ -163,6 +165,10 @@ async fn answer(worker: Arc<Worker>, request: Request<Incoming>) -> Reply {
             // Clients escape the slash of `openai/gpt-4o`.
             let wanted =
                 wanted.map(|name| percent_decode_str(name).decode_utf8_lossy().into_owned());
+            // Google's SDK asks under either prefix; its key is in a header of its own.
+            let gemini = gemini
+                || (parts.headers.contains_key(headers::X_GOOG_API_KEY)
+                    && !parts.headers.contains_key(AUTHORIZATION));
             // Boxed: asking providers for their lists is rare and its state is large.
             model_list(&worker, &parts.headers, wanted, gemini)
                 .boxed()
@@ -273,6 +279,7 @@ async fn model_call(
     };
     let streaming = call.inbound.as_ref().is_some_and(|inbound| inbound.stream);
     let head = CallerHead {
+        method: parts.method,
         query: parts.uri.query().map(str::to_owned),
         http1: parts.version <= Version::HTTP_11,
         headers: parts.headers,
@@ -310,15 +317,32 @@ async fn prepare(
     inbound.addressed = addressed;
     call.inbound = Some(inbound);
     match plan(call, &bundle, surface)? {
-        Planned::Ready(target) => Ok(target),
+        Planned::Ready(target, false) => Ok(target),
+        // Boxed: few requests name what is kept at a provider.
+        Planned::Ready(target, true) => {
+            let lane = lane_of(&bundle, &target)?;
+            let body = foreign::body_of(call);
+            custody::check(call, lane, &body).boxed().await?;
+            Ok(target)
+        }
         // Boxed: translating is rarer than passing on, and its state is large.
         Planned::Foreign(foreign) => {
             let betas = headers::betas(request);
-            foreign::outgoing(call, &bundle, surface, foreign, betas)
+            let target = foreign::outgoing(call, &bundle, surface, foreign, betas)
                 .boxed()
-                .await
+                .await?;
+            let lane = lane_of(&bundle, &target)?;
+            if lane.guards(&bundle.project_id) {
+                custody::check_written(call, lane, &target).boxed().await?;
+            }
+            Ok(target)
         }
     }
+}
+
+fn lane_of<'a>(bundle: &'a Bundle, target: &Target) -> Result<&'a Lane, Error> {
+    let lane = bundle.lanes.get(target.lane).map(|lane| &**lane);
+    lane.ok_or_else(|| Error::new(Code::InternalError, "the request was lost").because("no lane"))
 }
 
 /// The head of an answer that is not there yet: a status has to be promised, so a later failure stands
@@ -335,7 +359,7 @@ fn kept_alive(stamp: &Stamp, body: ReplyBody) -> Reply {
 
 /// Reads what is left of a refused request, within bounds, and keeps none of it. A socket that is closed
 /// with unread bytes is reset, and the caller would see that instead of the refusal.
-async fn discard(request: &HeaderMap, mut body: Incoming) {
+pub(crate) async fn discard(request: &HeaderMap, mut body: Incoming) {
     if request.contains_key(EXPECT) {
         // It waits to be told to go on, and is not (RFC 9110 10.1.1).
         return;

@@ -114,6 +114,10 @@ impl Ended {
             model_source: inbound.source.map(|source| source.as_str().to_owned()),
             streaming: inbound.stream,
             parameters: inbound.parameters,
+            params_dropped: dispatch
+                .as_ref()
+                .map(|dispatch| dispatch.dropped.clone())
+                .unwrap_or_default(),
             response_id: observed.response_id,
             response_model: observed.model,
             finish_reasons: observed.finish_reasons,

@@ -10,7 +10,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use lw_core::{Code, Error};
 use lw_engine::resolve::ModelSource;
-use lw_wire::envelope::{Envelope, EnvelopeError, Stored};
+use lw_wire::envelope::{Envelope, EnvelopeError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -40,8 +40,6 @@ pub(crate) struct Inbound {
     pub(crate) parameters: Vec<(String, String)>,
     /// What the path says, where the model stands in it.
     pub(crate) addressed: Option<Addressed>,
-    /// What the request refers to at the provider.
-    pub(crate) stored: Vec<Stored>,
     /// The body's share of the bytes in flight.
     #[expect(dead_code, reason = "held for its drop")]
     permit: Option<BytePermit>,
@@ -95,7 +93,6 @@ impl Inbound {
                 self.stream = envelope.stream;
             }
         }
-        self.stored.clone_from(&envelope.stored);
         self.user = envelope
             .user
             .as_deref()

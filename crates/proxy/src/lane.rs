@@ -93,6 +93,8 @@ pub struct Lane {
     /// Only one project can reach the row, so what is stored at the provider is that project's
     /// (`None`: several can).
     pub sole_project: Option<lw_core::ProjectId>,
+    /// The row's owner lets all who reach the row share what is kept at the provider.
+    pub shared_state: bool,
 }
 
 /// Dialects beyond those of a kind (providers 3).
@@ -218,6 +220,13 @@ impl Keys {
 }
 
 impl Lane {
+    /// Whether what requests of `project` name at the provider must have been made by that project: others
+    /// reach the row as well.
+    #[must_use]
+    pub fn guards(&self, project: &lw_core::ProjectId) -> bool {
+        !self.shared_state && self.sole_project.as_ref() != Some(project)
+    }
+
     /// The model as this row's provider is told it: a deployment of the row's map, or what stands for
     /// unknown names (providers 5, 7.1).
     #[must_use]

@@ -3,13 +3,11 @@
 //! Each stage takes what the one before returned, so a wrong order does not compile. Nothing here does
 //! I/O but the lookup of a key that is not held. Start at [`authenticate`].
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use aho_corasick::AhoCorasick;
-use aho_corasick::packed::Searcher;
 use http::HeaderMap;
 use http::uri::PathAndQuery;
-use lw_core::{Code, Error, NanoUsd, SpanId};
+use lw_core::{Code, Error, NanoUsd};
 use lw_crypto::digest;
 use lw_engine::price::HoldBound;
 use lw_engine::resolve::{Resolved, resolve};
@@ -17,14 +15,15 @@ use lw_store::rows::KeyStatus;
 use lw_wire::Surface;
 use lw_wire::envelope::Envelope;
 use lw_wire::splice::{NativeEdits, Pieces, add_absent, native};
-use tokio::time::Instant;
 
 use crate::bundle::Bundle;
 use crate::call::{Call, Dispatch, Funding, HIDDEN_INPUT_TOKENS};
-use crate::foreign::Exchange;
+use crate::custody;
+use crate::foreign::{Exchange, dialect_of};
 use crate::headers::presented_key;
 use crate::inbound::{Addressed, unreadable};
 use crate::lane::{Lane, LaneKind, Operation, Way};
+use crate::signs::Signs;
 use crate::worker::Gateway;
 
 /// The longest key that is looked at, bytes (data-plane 5.1).
@@ -104,8 +103,9 @@ pub(crate) struct Target {
 
 /// A request whose provider was chosen.
 pub(crate) enum Planned {
-    /// The provider speaks the caller's dialect: this is what it is sent.
-    Ready(Target),
+    /// The provider speaks the caller's dialect: this is what it is sent, and whether it may name something
+    /// that is kept there and has to be the project's.
+    Ready(Target, bool),
     /// It has to be written in another form first.
     Foreign(Foreign),
 }
@@ -142,38 +142,38 @@ pub(crate) fn plan(call: &mut Call, bundle: &Bundle, surface: Surface) -> Result
     let resolved = place(bundle, sent, surface)?;
     inbound.source = Some(resolved.source);
     let (index, lane, way, model) = choose(bundle, &resolved, surface)?;
+    let guarded = lane.guards(&bundle.project_id);
+    let signs = look(&body, &envelope, surface, guarded);
     call.funding = Some(fund(
         &call.worker.gateway,
         bundle,
         lane.kind,
         &resolved,
-        &body,
+        (&body, signs),
         &envelope,
         surface,
     ));
-    let mut dispatch = Dispatch {
-        lane: index,
-        model: model.to_owned(),
-        started: Instant::now(),
-        span_id: SpanId::mint(&*call.worker.gateway.entropy),
-        status: None,
-        reached: false,
-        outcome: "network",
-        renamed_max_tokens: false,
-        dropped: Vec::new(),
-    };
+    let entropy = &*call.worker.gateway.entropy;
+    let mut dispatch = Dispatch::new(index, model.to_owned(), entropy);
     let planned = if way == Way::Native {
         let edits = native_edits(bundle, lane, surface, model, sent, addressed.is_some());
         dispatch.renamed_max_tokens =
             edits.rename_max_tokens && envelope.legacy_max_tokens.is_some();
         let mut edits = native(&body, &envelope, edits);
         add_absent(&mut edits, &body, &lane.extra_body);
-        Planned::Ready(Target {
+        if surface.is_conversation()
+            && let Some(cuts) = lw_translate::seals::foreign(dialect_of(surface), &body)
+        {
+            edits.extend(cuts);
+        }
+        let target = Target {
             lane: index,
             path: lane.path(operation(surface, addressed.as_ref()), model)?,
             body: edits.apply(&body),
             exchange: Exchange::Native,
-        })
+        };
+        let refers = guarded && custody::may_refer(surface, envelope.refers, signs);
+        Planned::Ready(target, refers)
     } else {
         Planned::Foreign(Foreign {
             lane: index,
@@ -184,6 +184,18 @@ pub(crate) fn plan(call: &mut Call, bundle: &Bundle, surface: Surface) -> Result
     };
     call.dispatch = Some(dispatch);
     Ok(planned)
+}
+
+/// What a body shows of what has to be known of it.
+fn look(body: &[u8], envelope: &Envelope<'_>, surface: Surface, guarded: bool) -> Signs {
+    let wanted = match (guarded, envelope.unbounded_input) {
+        // Nothing but texts and numbers stands in what becomes vectors.
+        _ if surface.is_embeddings() => return Signs::default(),
+        (true, _) => Signs::all(),
+        (false, true) => return Signs::default(),
+        (false, false) => Signs::countable(),
+    };
+    Signs::of(body, wanted)
 }
 
 /// The first candidate that serves the surface with this model. Fallback is not there yet: routing mode
@@ -283,7 +295,7 @@ fn fund(
     bundle: &Bundle,
     kind: LaneKind,
     resolved: &Resolved<'_>,
-    body: &[u8],
+    (body, signs): (&[u8], Signs),
     envelope: &Envelope<'_>,
     surface: Surface,
 ) -> Funding {
@@ -300,7 +312,7 @@ fn fund(
     let input_most = match surface {
         // The window bounds each input of a batch; a token of text or of a token list is a byte or more.
         Surface::Embeddings | Surface::GeminiEmbed => bytes,
-        _ if envelope.unbounded_input || is_uncountable(body) => window.unwrap_or(ASSUMED_WINDOW),
+        _ if envelope.unbounded_input || signs.uncountable => window.unwrap_or(ASSUMED_WINDOW),
         _ => window.map_or(bytes, |window| bytes.min(window)),
     };
     let output_cap = match surface {
@@ -324,68 +336,5 @@ fn fund(
         hold,
         input_most,
         output_most,
-    }
-}
-
-/// What stands in bodies whose tokens their bytes cannot bound.
-const SIGN_TEXTS: [&str; 23] = [
-    "image_url",
-    "input_image",
-    "\"image\"",
-    "file_id",
-    "file_url",
-    "input_file",
-    "\"file\"",
-    "\"document\"",
-    "input_audio",
-    "\"url\"",
-    "_search",
-    "\"mcp\"",
-    "mcp_servers",
-    "code_interpreter",
-    "code_execution",
-    "computer",
-    "web_fetch",
-    "inlineData",
-    "inline_data",
-    "\"file",
-    "\\u005",
-    "\\u006",
-    "\\u007",
-];
-
-/// Whether the body refers to content that its bytes do not hold (files, images, audio, documents by
-/// address, tools that the provider runs and feeds back), so that they cannot bound its tokens. Too many
-/// yeses only make the hold larger. Escaped letters could hide a name: they count as a yes.
-fn is_uncountable(body: &[u8]) -> bool {
-    // One pass of SIMD over the body; `None` on a machine without it.
-    static SIGNS: LazyLock<Option<Searcher>> = LazyLock::new(|| Searcher::new(SIGN_TEXTS));
-    static SLOW: LazyLock<Option<AhoCorasick>> =
-        LazyLock::new(|| AhoCorasick::new(SIGN_TEXTS).ok());
-    match (&*SIGNS, &*SLOW) {
-        // Short bodies are below what the SIMD search takes; it falls back by itself.
-        (Some(signs), _) => signs.find(body).is_some(),
-        (None, Some(slow)) => slow.is_match(body),
-        (None, None) => true,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_not_in_the_body_cannot_be_counted_from_it() {
-        for body in [
-            r#"{"content":[{"type":"image_url","image_url":{"url":"https://x/y.png"}}]}"#,
-            r#"{"content":[{"type" : "document","source":{"type":"url","url":"x"}}]}"#,
-            r#"{"tools":[{"type":"web_search_20250305"}]}"#,
-            r#"{"type":"input_\u0069mage"}"#,
-        ] {
-            assert!(is_uncountable(body.as_bytes()), "{body}");
-        }
-        assert!(!is_uncountable(
-            br#"{"messages":[{"role":"user","content":"an image of a file"}]}"#
-        ));
     }
 }

@@ -3,7 +3,7 @@
 //! Streams go through [`crate::convert`] instead. Start at [`answer`].
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::response::Parts;
 use http::{HeaderMap, Response, StatusCode};
 use lw_core::{BodyForm, Code, Error};
@@ -86,27 +86,40 @@ fn translate(
         usage: answer.usage,
         service_tier: answer.service_tier.clone(),
     };
+    if call.inbound.as_ref().is_some_and(|inbound| inbound.stream) {
+        // The provider does not stream, whatever it was asked; the caller reads a stream all the same.
+        let events = lw_translate::stream::replay(to, answer, &caller);
+        return ended(&mut call, provider, events, told, true);
+    }
     let json = lw_translate::write_answer(to, answer, &caller);
     finished(&mut call, provider, json, told)
 }
 
 /// Ends the call with a whole answer in the caller's dialect.
 pub(crate) fn finished(call: &mut Call, provider: &HeaderMap, json: Vec<u8>, told: Told) -> Reply {
-    let json = Bytes::from(json);
+    ended(call, provider, json, told, false)
+}
+
+fn ended(call: &mut Call, provider: &HeaderMap, body: Vec<u8>, told: Told, stream: bool) -> Reply {
+    let body = Bytes::from(body);
     let surface = call.surface.unwrap_or(Surface::Chat);
-    let mut tap = Tap::new(surface.response_form(false), MOST_HELD);
-    tap.push(&json);
+    let mut tap = Tap::new(surface.response_form(stream), MOST_HELD);
+    tap.push(&body);
     let cached = told.usage.is_some_and(|usage| usage.cache_read > 0);
     tap.tell(told);
-    call.bytes_out = json.len() as u64;
+    call.bytes_out = body.len() as u64;
     call.first_byte_us = Some(micros(call.start));
     let mut head = reply_head(call, provider, false, surface);
-    head.insert(
-        headers::CACHE,
-        HeaderValue::from_static(if cached { "hit" } else { "miss" }),
-    );
     let _ = call.end(&Ending::Complete, Some(&mut tap));
-    reply(StatusCode::OK, head, json)
+    let kind = if stream {
+        head.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        "text/event-stream"
+    } else {
+        let cache = if cached { "hit" } else { "miss" };
+        head.insert(headers::CACHE, HeaderValue::from_static(cache));
+        "application/json"
+    };
+    reply(StatusCode::OK, head, kind, body)
 }
 
 /// Ends the call with the provider's error in the caller's dialect.
@@ -189,12 +202,12 @@ fn answer_failure(
     let name = failure.code.clone().or_else(|| failure.kind.clone());
     let _ = call.end(&Ending::ProviderRefused(name), Some(&mut tap));
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-    reply(status, head, json)
+    reply(status, head, "application/json", json)
 }
 
-fn reply(status: StatusCode, mut head: HeaderMap, json: Bytes) -> Reply {
-    head.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let mut reply = Response::new(ReplyBody::whole(vec![json]));
+fn reply(status: StatusCode, mut head: HeaderMap, kind: &'static str, body: Bytes) -> Reply {
+    head.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    let mut reply = Response::new(ReplyBody::whole(vec![body]));
     *reply.status_mut() = status;
     *reply.headers_mut() = head;
     reply

@@ -13,6 +13,7 @@ use lw_upstream::{AddressGuard, Pool};
 use parking_lot::Mutex;
 use rustls::ClientConfig;
 
+use crate::custody::Custody;
 use crate::keys::KeyCache;
 use crate::metrics::Metrics;
 use crate::models::Discovery;
@@ -32,6 +33,8 @@ pub struct Gateway {
     pub settings: Settings,
     /// Compiled keys.
     pub keys: Arc<KeyCache>,
+    /// Who owns what is kept at providers.
+    pub custody: Arc<Custody>,
     /// What keys are hashed with to find them, the current one first.
     pub peppers: Vec<Pepper>,
     /// Prices.

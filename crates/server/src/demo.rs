@@ -152,7 +152,10 @@ impl Demo {
         let mut io = Io::new(Box::new(out.clone()), Box::new(err.clone()), false, false);
         match lw_cli::run(*command, &environment, &mut io) {
             Outcome::Exit(0) => Ok(serde_json::from_slice(&out.0.lock())?),
-            Outcome::Exit(_) | Outcome::ServerConfig(_) | Outcome::Completions(_) => {
+            Outcome::Exit(_)
+            | Outcome::ServerConfig(_)
+            | Outcome::Completions(_)
+            | Outcome::Tool(_) => {
                 bail!(
                     "`{}`: {}",
                     all.join(" "),

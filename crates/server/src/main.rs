@@ -54,8 +54,37 @@ enum Command {
     Client(Box<ClientCommand>),
 }
 
+/// The commands that stay for long, read apart: the whole command line is a large tree that a server would
+/// otherwise carry in its memory.
+#[derive(Parser)]
+#[command(name = "langwatch")]
+struct Staying {
+    #[command(subcommand)]
+    command: StayingCommand,
+}
+
+#[derive(clap::Subcommand)]
+enum StayingCommand {
+    Serve(serve::ServeArgs),
+    MockProvider(mock::MockArgs),
+}
+
+/// The command, when it is one that stays and is written as it should be. Help and mistakes are for
+/// [`Cli`].
+fn staying() -> Option<StayingCommand> {
+    let first = std::env::args_os().nth(1)?;
+    let stays = ["serve", "mock-provider"].iter().any(|name| first == *name);
+    let read = stays.then(Staying::try_parse)?;
+    read.ok().map(|staying| staying.command)
+}
+
 fn main() -> ExitCode {
     let variables = environment();
+    match staying() {
+        Some(StayingCommand::Serve(args)) => return serve::run(&args, variables),
+        Some(StayingCommand::MockProvider(args)) => return mock::run(&args),
+        None => {}
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -88,6 +117,7 @@ fn client(command: ClientCommand, variables: &Variables) -> ExitCode {
     match lw_cli::run(command, &client_environment(variables.clone()), &mut io) {
         Outcome::Exit(code) => ExitCode::from(code),
         Outcome::ServerConfig(command) => server_config(command, variables),
+        Outcome::Tool(run) => ExitCode::from(run.start(&mut io)),
         Outcome::Completions(args) => {
             ExitCode::from(lw_cli::print_completions(args, Cli::command(), &mut io))
         }

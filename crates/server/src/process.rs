@@ -19,6 +19,7 @@ use lw_core::{Clock, Entropy, Secret, SystemClock, SystemEntropy, UnixMicros};
 use lw_crypto::{Pepper, Sealer, SealingKey};
 use lw_engine::price::PriceCatalogue;
 use lw_proxy::check::ProviderCheck;
+use lw_proxy::custody::Custody;
 use lw_proxy::keys::{KeyCache, Lookups};
 use lw_proxy::lane::compile::{AmbientIdentity, Compiler};
 use lw_proxy::metrics::Metrics;
@@ -30,6 +31,7 @@ use lw_proxy::shelf::Shelf;
 use lw_proxy::worker::{ByteBudget, Gateway, Snapshot};
 use lw_spool::{Folder as SpoolFolder, Spool, SpoolWriter, Stop};
 use lw_store::config::VirtualKeys as _;
+use lw_store::objects::ProviderObjects;
 use lw_store::rows::ModelProvider;
 use lw_store_sql::Tuning;
 use lw_store_sql::config::SqliteConfig;
@@ -183,9 +185,11 @@ impl Process {
             format!("the control plane cannot listen on {addr} (LANGWATCH_CONTROL_ADDR)")
         })?;
         let control_addr = listener.local_addr()?;
+        let owners: Arc<dyn ProviderObjects> = ledger.clone();
         let gateway = Arc::new(Gateway {
             settings: settings(config, control_addr),
             keys: keys.clone(),
+            custody: Custody::start(&owners)?,
             peppers: secrets.key_peppers.clone(),
             snapshot: arc_swap::ArcSwap::from_pointee(Snapshot { prices }),
             clock: clock.clone(),

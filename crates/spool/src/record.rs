@@ -4,7 +4,7 @@
 //! reused buffer. The reading side is owned ([`Record`]) and tolerant: unknown fields are ignored, so a
 //! newer version may add some. Payload names are those of internal-protocol 10; ours beside them are
 //! `attempt`, `hold_nano_usd`, `cost_nano_usd`, `certainty`, `priced`, `price_version`, `period`,
-//! `response_id`, `http_status` and `cache_creation_5m_tokens`.
+//! `response_id`, `made_at_provider`, `http_status` and `cache_creation_5m_tokens`.
 //!
 //! An outcome repeats who is charged, so that it can be folded before or without its admission. Must
 //! never carry content: no prompt, no answer (billing 1). Start at [`Admission`].
@@ -26,6 +26,9 @@ const MODEL_MAX: usize = 512;
 const NAME_MAX: usize = 256;
 /// Longest end user that is kept, in bytes: 256 characters of up to four bytes (data-plane 9.1).
 const END_USER_MAX: usize = 1_024;
+/// Most ids of what an answer left at the provider that are kept. A longer id is left out, not cut,
+/// and so is what looks like no id.
+const MADE_MAX: usize = 128;
 /// Most labels that are kept.
 const LABELS_MAX: usize = 64;
 /// Longest metadata echo that is kept, in bytes; a longer one is dropped, the record stays.
@@ -104,6 +107,8 @@ pub struct Outcome<'a> {
     pub price_version: Option<&'a str>,
     /// The provider's id for its answer.
     pub response_id: Option<&'a str>,
+    /// Ids of what the attempt made at the provider and is to be recorded as the project's.
+    pub made: &'a [String],
     /// The status that the caller saw; 499 when the caller left.
     pub http_status: u16,
     /// Why it failed: our error code, or the provider's type of a forwarded error.
@@ -178,6 +183,23 @@ fn put_some(out: &mut Vec<u8>, key: &'static str, text: Option<&str>) -> Encoded
     text.map_or(Ok(()), |text| put_text(out, key, text))
 }
 
+/// Appends a member that is a list of texts, unless it is empty; `key` ends with the bracket.
+fn put_list<T: AsRef<str>>(
+    out: &mut Vec<u8>,
+    key: &'static str,
+    texts: impl Iterator<Item = T>,
+) -> Encoded {
+    let mut separator = key;
+    for text in texts {
+        put_text(out, separator, text.as_ref())?;
+        separator = ",";
+    }
+    if separator == "," {
+        out.push(b']');
+    }
+    Ok(())
+}
+
 fn put_count(out: &mut Vec<u8>, key: &'static str, count: u64) -> Encoded {
     if count == 0 {
         Ok(())
@@ -209,14 +231,12 @@ impl Attribution<'_> {
         if let Some(trace) = self.trace_id {
             put_ascii(out, ",\"trace_id\":", &trace.to_ascii());
         }
-        let mut separator = ",\"labels\":[";
-        for label in self.labels.iter().take(LABELS_MAX) {
-            put_text(out, separator, bounded(label, NAME_MAX))?;
-            separator = ",";
-        }
-        if !self.labels.is_empty() {
-            out.push(b']');
-        }
+        let labels = self.labels.iter().take(LABELS_MAX);
+        put_list(
+            out,
+            ",\"labels\":[",
+            labels.map(|label| bounded(label, NAME_MAX)),
+        )?;
         let metadata = self.metadata.filter(|text| text.len() <= METADATA_MAX);
         put_some(out, ",\"metadata\":", metadata)?;
         put_text(out, ",\"period\":", Period::of(self.admitted_at).as_str())
@@ -265,6 +285,11 @@ impl Outcome<'_> {
             ",\"response_id\":",
             self.response_id.map(|text| bounded(text, NAME_MAX)),
         )?;
+        let made = self
+            .made
+            .iter()
+            .filter(|id| id.len() <= NAME_MAX && id.bytes().all(|byte| byte.is_ascii_graphic()));
+        put_list(out, ",\"made_at_provider\":[", made.take(MADE_MAX))?;
         put(out, ",\"http_status\":", &self.http_status)?;
         put(out, ",\"duration_ms\":", &self.duration_ms)?;
         if let Some(kind) = self.error_type {
@@ -375,6 +400,8 @@ pub struct Finished {
     pub certainty: Certainty,
     /// The provider's id for its answer.
     pub response_id: Option<String>,
+    /// Ids of what the attempt made at the provider.
+    pub made: Vec<String>,
     /// The status that the caller saw.
     pub http_status: Option<u16>,
     /// Why it failed; `None` for `confirmSpend`.
@@ -457,6 +484,8 @@ struct Payload<'a> {
     period: Option<Text<'a>>,
     #[serde(borrow)]
     response_id: Option<Text<'a>>,
+    #[serde(default)]
+    made_at_provider: Vec<String>,
     http_status: Option<u16>,
     duration_ms: Option<u64>,
     usage: Option<UsageIn>,
@@ -550,6 +579,7 @@ impl Record {
                     cost,
                     certainty,
                     response_id,
+                    made,
                     http_status,
                     error_type,
                     duration_ms,
@@ -563,6 +593,7 @@ impl Record {
                 let mut entry = who.into_entry(kind, cost);
                 entry.usage = usage;
                 entry.certainty = certainty;
+                entry.made = made;
                 entry.detail.response_id = response_id;
                 entry.detail.http_status = http_status;
                 entry.detail.error_type = error_type;
@@ -618,6 +649,7 @@ impl Attributed {
                 metadata,
                 ..Detail::default()
             },
+            made: Vec::new(),
         }
     }
 }
@@ -649,6 +681,7 @@ impl Payload<'_> {
             cost: self.cost_nano_usd,
             certainty: self.certainty.unwrap_or(Certainty::Exact),
             response_id: Text::full(self.response_id.take()),
+            made: std::mem::take(&mut self.made_at_provider),
             http_status,
             error_type: error_type.filter(|_| failed),
             duration_ms: self.duration_ms,

@@ -101,6 +101,7 @@ impl Ids {
             priced: true,
             price_version: Some("registry@2026-11-01"),
             response_id: Some("chatcmpl-AbCdEfGhIjKlMnOpQrStUvWxYz01"),
+            made: &[],
             http_status: 200,
             error_type: None,
             duration_ms: 3_878,

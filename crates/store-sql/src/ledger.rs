@@ -30,6 +30,7 @@ use self::spent::{Accounts, Payer, Spent, spent_between};
 use crate::migrations::Migration;
 use crate::sqlite::{Database, DbError, Tuning};
 
+mod objects;
 mod spent;
 
 #[cfg(test)]
@@ -45,6 +46,10 @@ const MIGRATIONS: &[Migration] = &[
     Migration {
         version: 2,
         sql: include_str!("ledger/0002_spent_by_provider.sql"),
+    },
+    Migration {
+        version: 3,
+        sql: include_str!("ledger/0003_provider_objects.sql"),
     },
 ];
 
@@ -156,7 +161,8 @@ impl SqliteLedger {
         let tuning = Tuning {
             durable: true,
             cache_kib,
-            readers: 1,
+            // One may be summing while the other finds owners for waiting requests.
+            readers: 2,
             ..tuning
         };
         let database = Database::open(path, tuning, MIGRATIONS)?;
@@ -181,15 +187,16 @@ impl SqliteLedger {
 impl Ledger for SqliteLedger {
     fn append(&self, entries: &[Entry], progress: &[Progress]) -> Result<u64, StoreError> {
         let open_from = self.open_from(entries);
-        let finish = |db: &Connection, appended: &Appended| -> Result<(), DbError> {
+        let finish = |db: &Connection, names: &mut Names, appended: &Appended| {
             appended.spent.store(db)?;
+            objects::record(db, names, entries)?;
             let mut statement = db.prepare_cached(SET_PROGRESS)?;
             for Progress { file, offset } in progress {
                 statement.execute(params![file, signed(*offset)])?;
             }
             let mut statement = db.prepare_cached(SET_OPEN_FROM)?;
             statement.execute(params![open_from])?;
-            Ok(())
+            Ok::<_, DbError>(())
         };
         let mut names = std::mem::take(&mut *self.names.lock());
         let mut all_new = true;
@@ -198,7 +205,7 @@ impl Ledger for SqliteLedger {
                 all_new = false;
                 return Err(StoreError::Stale.into());
             };
-            finish(db, &appended)?;
+            finish(db, &mut names, &appended)?;
             Ok(appended)
         });
         if !all_new {
@@ -206,7 +213,7 @@ impl Ledger for SqliteLedger {
             names = Names::default();
             written = self.database.write(|db| {
                 let appended = append_each(db, &self.statements, &mut names, entries)?;
-                finish(db, &appended)?;
+                finish(db, &mut names, &appended)?;
                 Ok(appended)
             });
         }
@@ -743,6 +750,7 @@ fn entry(row: &Row<'_>) -> Result<Entry, DbError> {
             output_audio: count(21)?,
         },
         detail,
+        made: Vec::new(),
     })
 }
 

@@ -102,6 +102,9 @@ pub struct Entry {
     pub usage: Usage,
     /// Everything else that a spend record shows.
     pub detail: Detail,
+    /// Ids of what the attempt made at the provider and is to be recorded as its project's
+    /// ([`crate::objects`]). No part of the row: it reads back empty.
+    pub made: Vec<String>,
 }
 
 /// Facts of a spend record that no sum is made over (billing 15).

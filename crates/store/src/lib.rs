@@ -9,6 +9,7 @@
 pub mod bundle;
 pub mod config;
 pub mod ledger;
+pub mod objects;
 pub mod rows;
 pub mod trace;
 

@@ -79,6 +79,9 @@ pub struct Facts {
     /// Sampling parameters as they stood in the body: name to JSON text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<(String, String)>,
+    /// Names of parameters that the provider was not given (providers 13).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub params_dropped: Vec<String>,
     /// The provider's id for its answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_id: Option<String>,

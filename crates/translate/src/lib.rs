@@ -25,6 +25,7 @@ pub mod names;
 pub mod policy;
 pub mod problem;
 pub mod reasoning;
+pub mod seals;
 pub mod sequencer;
 pub mod signature;
 pub mod stream;

@@ -6,7 +6,7 @@ use lw_core::Usage;
 use lw_wire::sse::Events;
 
 use crate::frames::JsonItems;
-use crate::ir::{Event, Failure, Stop};
+use crate::ir::{Answer, BlockKind, Delta, Event, Failure, Part, Stop};
 use crate::sequencer::{Sequencer, Step};
 use crate::{Caller, Dialect, chat, converse, gemini, messages, responses};
 
@@ -68,6 +68,96 @@ pub struct Translator {
     seen: Seen,
 }
 
+fn writer(to: Dialect, caller: Caller) -> Box<dyn StreamWriter> {
+    match to {
+        Dialect::Chat => Box::new(chat::Writer::new(caller)),
+        Dialect::Responses => Box::new(responses::Writer::new(caller)),
+        Dialect::Messages => Box::new(messages::Writer::new(caller)),
+        // Nobody calls in Converse.
+        Dialect::Gemini | Dialect::Converse => Box::new(gemini::Writer::new(caller)),
+    }
+}
+
+/// A whole answer as a stream, for callers that wanted one from a provider that does not stream.
+#[must_use]
+pub fn replay(to: Dialect, answer: Answer, caller: &Caller) -> Vec<u8> {
+    let Answer {
+        id,
+        model,
+        created: _,
+        parts,
+        stop,
+        usage,
+        service_tier,
+        logprobs: _,
+    } = answer;
+    let mut events = vec![Event::Start { id, model }];
+    events.extend(usage.map(Event::Usage));
+    events.extend(service_tier.map(Event::Tier));
+    for (block, part) in (0_u32..).zip(parts) {
+        block_of(block, part, &mut events);
+    }
+    events.push(Event::Stop(stop));
+    events.push(Event::End);
+    let mut sequencer = Sequencer::new(caller.json_tool);
+    let mut steps = Vec::new();
+    for event in events {
+        sequencer.take(event, &mut steps);
+    }
+    let mut writer = writer(to, caller.clone());
+    let mut out = Vec::new();
+    for step in steps {
+        writer.step(step, &mut out);
+    }
+    out
+}
+
+/// One part of an answer as a block. What a stream has no block for is left out, as in any stream.
+fn block_of(block: u32, part: Part, events: &mut Vec<Event>) {
+    let (kind, signature, deltas) = match part {
+        Part::Text(text) => {
+            let citations = text.citations.into_iter().map(Delta::Citation);
+            let deltas = std::iter::once(Delta::Text(text.text)).chain(citations);
+            (BlockKind::Text, text.signature, deltas.collect())
+        }
+        Part::Refusal(text) => (BlockKind::Refusal, None, vec![Delta::Text(text)]),
+        Part::ToolCall(call) => {
+            let kind = BlockKind::Tool {
+                id: Some(call.id.clone()).filter(|id| !id.is_empty()),
+                name: call.name.clone(),
+            };
+            (
+                kind,
+                call.signature.clone(),
+                vec![Delta::Arguments(call.object())],
+            )
+        }
+        Part::Thinking(thinking) => {
+            let kind = BlockKind::Thinking {
+                id: thinking.id,
+                redacted: thinking.redacted,
+            };
+            let text = Some(thinking.text).filter(|text| !text.is_empty());
+            let mut deltas: Vec<Delta> = text.map(Delta::Thinking).into_iter().collect();
+            deltas.extend(thinking.signature.map(Delta::Signature));
+            (kind, None, deltas)
+        }
+        Part::Image(_)
+        | Part::Document(_)
+        | Part::Audio(_)
+        | Part::ToolResult(_)
+        | Part::Hosted { .. } => return,
+    };
+    events.push(Event::Open { block, kind });
+    let sealed = signature.map(Delta::Signature).into_iter();
+    events.extend(
+        sealed
+            .chain(deltas)
+            .map(|delta| Event::Delta { block, delta }),
+    );
+    events.push(Event::Close { block });
+}
+
 impl Translator {
     /// From a provider's dialect to the caller's.
     #[must_use]
@@ -84,13 +174,7 @@ impl Translator {
                 Dialect::Converse => Box::new(converse::Reader::default()),
             },
             sequencer: Sequencer::new(caller.json_tool),
-            writer: match to {
-                Dialect::Chat => Box::new(chat::Writer::new(caller)),
-                Dialect::Responses => Box::new(responses::Writer::new(caller)),
-                Dialect::Messages => Box::new(messages::Writer::new(caller)),
-                // Nobody calls in Converse.
-                Dialect::Gemini | Dialect::Converse => Box::new(gemini::Writer::new(caller)),
-            },
+            writer: writer(to, caller),
             seen: Seen::default(),
         }
     }
@@ -181,6 +265,28 @@ impl Translator {
             Event::Failed(failure) => self.seen.failure = Some(failure.clone()),
             Event::End => self.seen.complete = true,
             _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_answer_is_told_as_a_stream_in_every_dialect() {
+        let body = br#"{"id":"chatcmpl-1","model":"m","choices":[{"index":0,"finish_reason":"tool_calls","message":{"role":"assistant","content":"Let me check.","tool_calls":[{"id":"call_1","type":"function","function":{"name":"get_weather","arguments":"{\"location\":\"Paris\"}"}}]}}],"usage":{"prompt_tokens":7,"completion_tokens":3}}"#;
+        for (to, end) in [
+            (Dialect::Chat, "data: [DONE]\n\n"),
+            (Dialect::Responses, "response.completed"),
+            (Dialect::Messages, "message_stop"),
+            (Dialect::Gemini, "\"finishReason\":\"STOP\""),
+        ] {
+            let answer = crate::read_answer(Dialect::Chat, body).expect("an answer");
+            let out = String::from_utf8(replay(to, answer, &Caller::default())).expect("text");
+            for wanted in ["Let me check.", "get_weather", "Paris", end] {
+                assert!(out.contains(wanted), "{wanted} in {to:?}: {out}");
+            }
         }
     }
 }

@@ -97,17 +97,9 @@ pub struct Envelope<'a> {
     /// Whether the body points at what cannot be counted from its bytes: files, images or stored
     /// context. Such a call is bounded by the context window alone (data-plane 15).
     pub unbounded_input: bool,
-    /// What the request continues or refers to at the provider, by its id.
-    pub stored: Vec<Stored>,
-}
-
-/// Something that is kept at the provider and that a request refers to at its top level.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
-    /// The key in the body.
-    pub key: &'static str,
-    /// The provider's id.
-    pub id: String,
+    /// Whether a top-level key names something that the provider keeps; what it is,
+    /// [`stored`](crate::stored) tells.
+    pub refers: bool,
 }
 
 /// What the body says about `stream_options.include_usage`.
@@ -275,10 +267,7 @@ impl<'a> Envelope<'a> {
             | "cachedContent"
             | "cached_content" => {
                 self.unbounded_input |= text != "null";
-                let known = STORED.iter().find(|name| **name == key);
-                if let (Some(key), Some(id)) = (known, id_of(value)) {
-                    self.stored.push(Stored { key, id });
-                }
+                self.refers |= text != "null";
             }
             "generationConfig" | "generation_config" => self.take_generation(text),
             _ => {}
@@ -305,25 +294,6 @@ impl Envelope<'_> {
         self.max_output = self.max_output.max(number(generation.max_output_tokens));
         self.choices = number(generation.candidate_count).unwrap_or(1).max(1);
     }
-}
-
-/// Keys whose values name something that the provider keeps.
-const STORED: [&str; 5] = [
-    "previous_response_id",
-    "conversation",
-    "container",
-    "cachedContent",
-    "cached_content",
-];
-
-/// An id as a text, or as the member `id` of an object.
-fn id_of(value: &RawValue) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Named {
-        id: Option<String>,
-    }
-    let named = || serde_json::from_str::<Named>(value.get()).ok()?.id;
-    text_of(value).map(Cow::into_owned).or_else(named)
 }
 
 /// The text of a JSON string; `None` for any other value.
@@ -481,6 +451,18 @@ mod tests {
         assert_eq!(body.get(at), Some(r#""drop_tuning_params":true"#));
         let decided = read(r#"{"model":"m","stream_options":{"include_usage":false}}"#);
         assert_eq!(decided.stream_options, StreamOptions::Decided);
+    }
+
+    #[test]
+    fn a_reference_at_the_top_is_seen_whatever_it_is() {
+        for body in [
+            r#"{"previous_response_id":"resp_1"}"#,
+            r#"{"conversation":{"id":"a","id":"b"}}"#,
+            r#"{"contain\u0065r":7}"#,
+        ] {
+            assert!(read(body).refers, "{body}");
+        }
+        assert!(!read(r#"{"previous_response_id":null,"metadata":{"container":"x"}}"#).refers);
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod capture;
 pub mod envelope;
 pub mod splice;
 pub mod sse;
+pub mod stored;
 pub mod tap;
 pub mod usage;
 

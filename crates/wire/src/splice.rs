@@ -55,6 +55,11 @@ impl Edits {
         self.0.is_empty()
     }
 
+    /// Takes the edits of `other` over.
+    pub fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// Applies the edits. Ranges outside the body and overlapping ones are left out.
     #[must_use]
     pub fn apply(mut self, body: &Bytes) -> Pieces {

@@ -8,6 +8,7 @@
 
 mod answer;
 mod gemini;
+mod made;
 
 use bytes::Bytes;
 use lw_core::{BodyForm, Usage};
@@ -42,6 +43,8 @@ pub struct Observed {
     pub complete: bool,
     /// The stream said that it failed: type or code of the error.
     pub stream_error: Option<String>,
+    /// Ids of what the answer left at the provider, when somebody asked for them ([`Tap::note_made`]).
+    pub made: Option<Vec<String>>,
 }
 
 impl Observed {
@@ -102,6 +105,11 @@ impl Tap {
             total: 0,
             told: None,
         }
+    }
+
+    /// Gathers the ids of what the answer leaves at the provider as well ([`Observed::made`]).
+    pub fn note_made(&mut self) {
+        self.observed.made.get_or_insert_default();
     }
 
     /// Whether the answer is an event stream.
@@ -166,6 +174,7 @@ impl Tap {
     /// Gives up the texts that were seen. What decides how the answer is passed on stays.
     #[must_use]
     pub fn take_texts(&mut self) -> Observed {
+        self.observed.made = None;
         let Observed {
             response_id,
             model,
@@ -372,6 +381,28 @@ mod tests {
         let messages = b"event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\"}}\n\n";
         let seen = observe(BodyForm::MessagesStream, &[messages]);
         assert_eq!(seen.stream_error.as_deref(), Some("overloaded_error"));
+    }
+
+    #[test]
+    fn what_an_answer_leaves_behind_is_noted_when_asked_for() {
+        const CONTAINER: &str = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"container\":null}}\n\n\
+            event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\",\"container\":{\"id\":\"container_1\"}}}\n\n";
+        const SOUND: &str = "data: {\"id\":\"c\",\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n\
+            data: {\"id\":\"c\",\"choices\":[{\"delta\":{\"audio\":{\"id\":\"audio_1\"}}}]}\n\n";
+        for (form, answer, id) in [
+            (BodyForm::ResponsesStream, RESPONSES, "resp_1"),
+            (BodyForm::MessagesStream, CONTAINER, "container_1"),
+            (BodyForm::ChatStream, SOUND, "audio_1"),
+            (BodyForm::ResponsesJson, r#"{"id":"resp_2"}"#, "resp_2"),
+        ] {
+            let mut tap = Tap::new(form, MOST_HELD);
+            tap.note_made();
+            tap.push(&Bytes::from_static(answer.as_bytes()));
+            tap.finish();
+            let made = tap.observed().made.as_deref();
+            assert_eq!(made, Some(&[id.to_owned()][..]), "{form:?}");
+            assert_eq!(observe(form, &[answer.as_bytes()]).made, None);
+        }
     }
 
     #[test]

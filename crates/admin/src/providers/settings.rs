@@ -123,7 +123,7 @@ fn expected(setting: &str) -> Option<Expected> {
         | "default_model" => E::Text,
         "deployment_map" => E::Texts,
         "extra_body" => E::Object,
-        "responses_api" | "anthropic_api" | "coerce_embeddings" => E::Switch,
+        "responses_api" | "anthropic_api" | "anthropic_invoke" | "coerce_embeddings" => E::Switch,
         "timeout_ms" => E::Milliseconds,
         "auth_header" => E::HeaderName,
         "auth_mode" => E::Word(&["bearer", "api-key", "header", "none"]),

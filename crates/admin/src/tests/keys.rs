@@ -456,6 +456,7 @@ async fn spend_is_summed_over_the_window() {
         model: "gpt-5-mini".into(),
         usage: lw_core::Usage::default(),
         detail: Detail::default(),
+        made: Vec::new(),
     };
     plane.ledger.append(&[entry], &[]).expect("stored");
     let path = format!("{}/spend", path_of(&minted));

@@ -650,6 +650,7 @@ async fn the_open_routes_are_these_and_no_others() {
             "/api/gateway/v1/openapi.json",
             "/api/openapi.json",
             "/.well-known/openapi",
+            "/.well-known/langwatch",
         ]
     );
     for path in open {
@@ -670,6 +671,11 @@ async fn the_open_routes_are_these_and_no_others() {
         );
     }
     insta::assert_snapshot!(plane.call_with("", Method::GET, "/", &[], None).await.text);
+    let path = "/.well-known/langwatch";
+    assert_eq!(
+        plane.call_with("", Method::GET, path, &[], None).await.text,
+        r#"{"gateway_url":"http://127.0.0.1:5563"}"#
+    );
     let starting = Plane::with(|admin| admin.ready = std::sync::Arc::new(|| false));
     let got = starting
         .call_with("", Method::GET, "/readyz", &[], None)

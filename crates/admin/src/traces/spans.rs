@@ -286,6 +286,12 @@ fn asked(record: &TraceRecord, bag: &mut Bag) {
         };
         bag.put(&format!("gen_ai.request.{name}"), value);
     }
+    if !facts.params_dropped.is_empty() {
+        bag.put(
+            "langwatch.gateway.params_dropped",
+            facts.params_dropped.clone(),
+        );
+    }
     let provider_row = facts.model_provider_id.as_ref().map(|id| id.as_str());
     bag.maybe("langwatch.model_provider_id", provider_row);
     bag.put("http.request.method", "POST");

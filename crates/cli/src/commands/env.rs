@@ -6,10 +6,12 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::json::Json;
 use crate::output::OutputArgs;
+use crate::tool_key;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   eval \"$(langwatch env --key vk-lw-...)\"
+  eval \"$(langwatch env --mint)\"
   langwatch env --shell fish | source
   langwatch env --shell pwsh | Out-String | Invoke-Expression";
 
@@ -20,9 +22,13 @@ pub struct EnvArgs {
     #[arg(long, value_name = "SHELL", default_value = "bash", ignore_case = true)]
     shell: Shell,
 
-    /// Virtual key to use (default: LANGWATCH_VIRTUAL_KEY, then your personal key)
-    #[arg(long, value_name = "VIRTUAL_KEY")]
+    /// Virtual key to use (default: LANGWATCH_VIRTUAL_KEY, then the key that --mint kept)
+    #[arg(long, visible_alias = "virtual-key", value_name = "VIRTUAL_KEY")]
     key: Option<String>,
+
+    /// Where there is no key yet, create one and keep it in the configuration file
+    #[arg(long)]
+    mint: bool,
 
     #[command(flatten)]
     pub(crate) output: OutputArgs,
@@ -36,26 +42,9 @@ enum Shell {
 }
 
 pub(crate) fn run(args: &EnvArgs, context: &mut Context<'_>) -> Result<(), CliError> {
-    let key = args
-        .key
-        .as_deref()
-        .map(str::trim)
-        .or_else(|| context.variables.get("LANGWATCH_VIRTUAL_KEY"))
-        .or_else(|| context.config.text(&["default_personal_vk", "secret"]))
-        .ok_or_else(|| {
-            CliError::usage(
-                "There is no virtual key to print. Create one with `langwatch virtual-keys create \
-                 --name <name>`, then pass its secret with --key or LANGWATCH_VIRTUAL_KEY.",
-            )
-        })?;
-    // Any other key (an API key, say) would be handed to every tool in this shell.
-    let plausible = key.starts_with("vk-lw-") && !key.contains(char::is_whitespace);
-    if !plausible {
-        return Err(CliError::usage(
-            "This is not a virtual key: they begin with vk-lw-.",
-        ));
-    }
-    let gateway = context.gateway_url()?;
+    let found = tool_key::find(context, args.key.as_deref(), args.mint)?;
+    let key = found.secret.as_str();
+    let gateway = context.find_gateway_url()?;
     let openai = format!("{gateway}/v1");
     let variables = [
         ("OPENAI_BASE_URL", openai.as_str()),

@@ -1,7 +1,7 @@
 //! `logout`: forgetting the stored session.
 //!
-//! Credentials and the identity they belong to go; addresses and settings stay. This client writes
-//! no settings into other tools, so there are none to take back.
+//! Credentials and the identity they belong to go; addresses and settings stay. Other tools hold no
+//! credential of ours and no address: there is nothing to take back from them.
 
 use clap::Args;
 use ureq::http::Method;

@@ -42,6 +42,7 @@ pub(crate) mod routing_policies;
 mod routing_policy_flags;
 mod routing_policy_view;
 pub(crate) mod teams;
+pub(crate) mod tools;
 pub(crate) mod trace;
 mod trace_digest;
 mod virtual_key_effective;
@@ -52,7 +53,7 @@ pub(crate) mod virtual_keys;
 use crate::json::Json;
 
 /// The object itself, whether the server wrapped it in `{name: …}` or not.
-fn bare(mut answer: Json, name: &str) -> Json {
+pub(crate) fn bare(mut answer: Json, name: &str) -> Json {
     match answer.take(name) {
         Some(inner @ Json::Object(_)) => inner,
         Some(other) => {

@@ -87,6 +87,10 @@ fn an_unknown_command_gets_a_suggestion_the_help_and_exit_1() {
       invites           Invite people into the organization
       organization      Show and change the organization
       organizations     Create and list organizations, as the operator of the installation
+      claude            Run Claude Code through the gateway
+      codex             Run Codex through the gateway
+      gemini            Run Gemini CLI through the gateway
+      opencode          Run opencode through the gateway
       env               Print the variables that point AI tools at the gateway
       config            Read and change the configuration
       whoami            Show which organization, endpoint and credential the commands use

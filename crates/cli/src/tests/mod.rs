@@ -24,6 +24,7 @@ mod routing_policies;
 mod session;
 mod sign_in;
 mod teams;
+mod tools;
 mod trace;
 mod virtual_keys;
 

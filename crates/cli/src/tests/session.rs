@@ -252,6 +252,7 @@ fn server_config_commands_go_back_to_the_binary() {
 fn env_prints_for_each_shell() {
     let shell = Shell::new()
         .var("LANGWATCH_VIRTUAL_KEY", VIRTUAL_KEY)
+        .var("LANGWATCH_GATEWAY_URL", "http://127.0.0.1:5563/")
         .var("CLAUDECODE", "1");
     insta::assert_snapshot!(shell.run("env").ok(), @r"
     export OPENAI_BASE_URL='http://127.0.0.1:5563/v1'
@@ -271,7 +272,9 @@ fn env_prints_for_each_shell() {
 #[test]
 fn env_takes_the_flag_then_the_variable_then_the_personal_key() {
     let config = format!(r#"{{"default_personal_vk":{{"secret":"{VIRTUAL_KEY}"}}}}"#);
-    let shell = Shell::new().config(&config);
+    let shell = Shell::new()
+        .config(&config)
+        .var("LANGWATCH_GATEWAY_URL", "http://gateway.test");
     let key = |shell: &Shell, words| shell.run(words).json().display();
     assert_eq!(key(&shell, "env --jq .GEMINI_API_KEY"), VIRTUAL_KEY);
     let shell = shell.var("LANGWATCH_VIRTUAL_KEY", "vk-lw-variable");

@@ -102,6 +102,7 @@ struct RowConfig {
     anthropic_api: bool,
     anthropic_invoke: bool,
     timeout_ms: Option<u64>,
+    shared_state: bool,
 }
 
 /// Vendors of the OpenAI dialect: type, name of the key's field, address (providers 10).
@@ -351,6 +352,7 @@ fn finish(
         speaks,
         address,
         sole_project: sole_project(row),
+        shared_state: config.shared_state,
     })
 }
 

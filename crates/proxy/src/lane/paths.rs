@@ -65,6 +65,10 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 
 /// One segment of a path.
 fn segment(text: &str) -> String {
+    // These two would be folded away with the segment before them, by servers and proxies.
+    if text == "." || text == ".." {
+        return text.replace('.', "%2E");
+    }
     utf8_percent_encode(text, SEGMENT).to_string()
 }
 
@@ -169,6 +173,16 @@ impl Lane {
         PathAndQuery::try_from(text).map_err(|error| {
             Error::new(Code::BadRequest, "the model cannot be addressed").because(error)
         })
+    }
+
+    /// The path of something that Gemini keeps, by its name below the version.
+    ///
+    /// # Errors
+    /// The name cannot stand in a path.
+    pub(crate) fn kept_path(&self, name: &str) -> Result<PathAndQuery, Error> {
+        let path = format!("{}/v1beta/{name}", self.address.base);
+        PathAndQuery::try_from(path)
+            .map_err(|error| Error::new(Code::BadRequest, "it cannot be addressed").because(error))
     }
 
     fn azure(&self, operation: Operation<'_>, deployment: &str) -> Option<String> {
@@ -296,6 +310,10 @@ mod tests {
         assert_eq!(
             text(&fixed.models).as_deref(),
             Some("/proxy/v1/models?limit=1000")
+        );
+        assert_eq!(
+            [segment(".."), segment("a/../b:c")],
+            ["%2E%2E", "a%2F..%2Fb%3Ac"]
         );
         let azure = Fixed::new(LaneKind::Azure, "", "2024-10-21");
         assert_eq!(

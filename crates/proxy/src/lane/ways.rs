@@ -62,7 +62,10 @@ impl Lane {
             }
             (LaneKind::Compatible(_), Surface::CountTokens) => self.speaks.messages,
             (LaneKind::Compatible(_), Surface::GeminiCount) => false,
-            (kind, Surface::GeminiFiles) => kind == LaneKind::Gemini,
+            // Its Agent Platform keeps nothing under these names.
+            (kind, Surface::GeminiFiles) => {
+                kind == LaneKind::Gemini && self.address.project.is_empty()
+            }
             _ => true,
         }
     }

@@ -498,14 +498,10 @@ fn a_refused_model_names_what_was_asked_and_what_is_reachable() {
         json!(["anthropic", "openai"]),
         "{error}"
     );
-    // A surface that no candidate speaks: nothing is translated in this version.
+    // A surface that no candidate serves.
     says(
-        &ask(&key, CHAT, "claude-haiku-4-5"),
-        &["claude-haiku-4-5", CHAT],
-    );
-    says(
-        &ask(&key, "/v1/messages", "gpt-4o-mini"),
-        &["gpt-4o-mini", "/v1/messages"],
+        &ask(&key, "/v1/embeddings", "claude-haiku-4-5"),
+        &["claude-haiku-4-5", "/v1/embeddings"],
     );
     nobody_was_asked(&mock);
     assert_eq!(ask(&listed, CHAT, "gpt-4o-mini").status(), 200);

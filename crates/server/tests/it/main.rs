@@ -35,6 +35,8 @@ mod freshness;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]
+mod lanes;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod migration;
@@ -42,6 +44,8 @@ mod migration;
 mod operations;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod tools;
 #[cfg(test)]
 mod upgrade;
 #[cfg(test)]

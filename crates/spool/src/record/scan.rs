@@ -42,7 +42,7 @@ fn payload<'a>(scan: &mut Scan<'a>) -> Option<Payload<'a>> {
         request_type: scan.text_of(",\"request_type\":")?,
         end_user_id: scan.text_of(",\"end_user_id\":")?,
         trace_id: scan.text_of(",\"trace_id\":")?,
-        labels: scan.labels()?,
+        labels: scan.texts_of(",\"labels\":[")?,
         metadata: scan.text_of(",\"metadata\":")?,
         period: scan.text_of(",\"period\":")?,
         occurred_at: scan.signed_of(",\"occurred_at\":")??,
@@ -57,6 +57,7 @@ fn payload<'a>(scan: &mut Scan<'a>) -> Option<Payload<'a>> {
         priced: scan.flag(",\"priced\":")?,
         price_version: scan.text_of(",\"price_version\":")?,
         response_id: scan.text_of(",\"response_id\":")?,
+        made_at_provider: scan.texts_of(",\"made_at_provider\":[")?,
         http_status: scan.number_of(",\"http_status\":")?,
         duration_ms: scan.number_of(",\"duration_ms\":")?,
         error: scan.error()?,
@@ -157,16 +158,17 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn labels(&mut self) -> Option<Vec<String>> {
-        let mut labels = Vec::new();
-        if self.eat(",\"labels\":[") {
-            labels.push(self.text()?.0.into_owned());
+    /// A list of texts; one that is not there is empty. `key` ends with the bracket.
+    fn texts_of(&mut self, key: &str) -> Option<Vec<String>> {
+        let mut texts = Vec::new();
+        if self.eat(key) {
+            texts.push(self.text()?.0.into_owned());
             while self.eat(",") {
-                labels.push(self.text()?.0.into_owned());
+                texts.push(self.text()?.0.into_owned());
             }
             self.skip("]")?;
         }
-        Some(labels)
+        Some(texts)
     }
 
     fn usage(&mut self) -> Member<UsageIn> {

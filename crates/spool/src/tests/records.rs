@@ -160,6 +160,21 @@ fn oversized_fields_are_cut_and_an_oversized_echo_is_dropped() {
 }
 
 #[test]
+fn ids_that_are_too_many_too_long_or_none_are_left_out() {
+    let ids = ids();
+    let mut made = vec!["x".repeat(257), String::from("a b"), String::from("resp_1")];
+    made.extend((0..200).map(|n| format!("item_{n}")));
+    let outcome = Outcome {
+        made: &made,
+        ..ids.outcome(1, 1)
+    };
+    let (record, _) = Record::parse(&line(|out| outcome.encode(out))).expect("reads");
+    let entry = record.into_entry();
+    assert_eq!(entry.made.len(), 128);
+    assert_eq!(entry.made.first().map(String::as_str), Some("resp_1"));
+}
+
+#[test]
 fn periods_are_months_in_utc() {
     for (text, period) in [
         ("1970-01-01T00:00:00Z", "1970-01"),
@@ -182,6 +197,7 @@ proptest! {
         hold in 0_i64..i64::MAX, cost in 0_i64..i64::MAX, attempt: u16, priced: bool,
         counts in proptest::array::uniform8(0_u64..1 << 60), estimated: bool,
         error in proptest::option::of("[a-z_]{1,20}"), status in 100_u16..600,
+        made in proptest::collection::vec("[!-~]{1,30}", 0..4),
     ) {
         let ids = ids();
         let mut who = ids.who(5);
@@ -203,7 +219,8 @@ proptest! {
             input_audio, output_audio };
         let certainty = if estimated { Certainty::Estimated } else { Certainty::Exact };
         let outcome = Outcome { who, attempt, model: &model, usage, cost: NanoUsd(cost), certainty,
-            error_type: error.as_deref(), http_status: status, priced, ..ids.outcome(5, 0) };
+            error_type: error.as_deref(), http_status: status, priced, made: &made,
+            ..ids.outcome(5, 0) };
         let (ours, general) = both_ways(&line(|out| outcome.encode(out)));
         prop_assert!(ours.is_some(), "our own line is read the fast way");
         prop_assert_eq!(ours, general);
@@ -214,6 +231,7 @@ proptest! {
         prop_assert_eq!(entry.detail.error_type.as_deref(), error.as_deref());
         prop_assert_eq!(entry.detail.http_status, Some(status));
         prop_assert_eq!(entry.detail.duration_ms, Some(3_878));
+        prop_assert_eq!(entry.made, made);
     }
 
     #[test]

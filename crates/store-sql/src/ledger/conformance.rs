@@ -6,6 +6,7 @@ use lw_core::{
 use lw_store::ledger::{
     Certainty, Detail, Entry, EntryKind, KeySpend, Ledger, Progress, SpendQuery, Spenders,
 };
+use lw_store::objects::ProviderObjects;
 
 /// 2026-11-23T14:00:00Z.
 pub(super) const NOON: i64 = 1_795_442_400_000_000;
@@ -51,11 +52,12 @@ pub(super) fn row(n: u64, kind: EntryKind, amount: i64) -> Entry {
             metadata: Some(String::from(r#"{"tenant":"acme \"172\""}"#)),
             ..Detail::default()
         },
+        made: Vec::new(),
     }
 }
 
 /// All amounts of the requests, as (request, attempt, kind, amount, certainty).
-fn rows(ledger: &dyn Ledger, n: u64) -> Vec<(EntryKind, i64, Certainty)> {
+fn rows(ledger: &dyn Both, n: u64) -> Vec<(EntryKind, i64, Certainty)> {
     let record = ledger.request(request(n)).expect("reads");
     let entries = record.map(|record| record.entries).unwrap_or_default();
     entries
@@ -64,7 +66,7 @@ fn rows(ledger: &dyn Ledger, n: u64) -> Vec<(EntryKind, i64, Certainty)> {
         .collect()
 }
 
-fn spend(ledger: &dyn Ledger) -> (i64, i64, u64) {
+fn spend(ledger: &dyn Both) -> (i64, i64, u64) {
     let all = (UnixMicros(0), UnixMicros(i64::MAX));
     let KeySpend {
         spent,
@@ -74,7 +76,11 @@ fn spend(ledger: &dyn Ledger) -> (i64, i64, u64) {
     (spent.0, reserved.0, requests)
 }
 
-type Case = (&'static str, fn(&dyn Ledger));
+/// A ledger that knows the owners of what its requests made.
+pub(super) trait Both: Ledger + ProviderObjects {}
+impl<T: Ledger + ProviderObjects> Both for T {}
+
+type Case = (&'static str, fn(&dyn Both));
 
 const ALL: &[Case] = &[
     ("a row reads back as it was", a_row_reads_back_as_it_was),
@@ -121,17 +127,25 @@ const ALL: &[Case] = &[
         progress_is_kept_and_forgotten,
     ),
     ("an unknown request is none", an_unknown_request_is_none),
+    (
+        "what a request made is its project's",
+        what_a_request_made_is_its_projects,
+    ),
+    (
+        "what is made by itself is the last maker's",
+        what_is_made_by_itself_is_the_last_makers,
+    ),
 ];
 
 /// Runs every case on a ledger of its own.
-pub(super) fn run<L: Ledger>(fresh: impl Fn() -> L) {
+pub(super) fn run<L: Both>(fresh: impl Fn() -> L) {
     for (name, case) in ALL {
         println!("{name}");
         case(&fresh());
     }
 }
 
-fn a_row_reads_back_as_it_was(ledger: &dyn Ledger) {
+fn a_row_reads_back_as_it_was(ledger: &dyn Both) {
     let hold = row(1, EntryKind::Hold, 900);
     let mut settle = row(1, EntryKind::Settle, 300);
     settle.certainty = Certainty::Estimated;
@@ -159,7 +173,7 @@ fn a_row_reads_back_as_it_was(ledger: &dyn Ledger) {
     assert_eq!(record.entries, rows);
 }
 
-fn appending_twice_changes_nothing(ledger: &dyn Ledger) {
+fn appending_twice_changes_nothing(ledger: &dyn Both) {
     let batch = [
         row(1, EntryKind::Hold, 900),
         row(1, EntryKind::Settle, 300),
@@ -171,7 +185,7 @@ fn appending_twice_changes_nothing(ledger: &dyn Ledger) {
     assert_eq!(spend(ledger), (300, 0, 2));
 }
 
-fn a_hold_is_reserved_until_its_outcome(ledger: &dyn Ledger) {
+fn a_hold_is_reserved_until_its_outcome(ledger: &dyn Both) {
     ledger
         .append(
             &[row(1, EntryKind::Hold, 900), row(2, EntryKind::Hold, 50)],
@@ -189,7 +203,7 @@ fn a_hold_is_reserved_until_its_outcome(ledger: &dyn Ledger) {
     assert_eq!(spend(ledger), (300, 0, 2));
 }
 
-fn an_outcome_may_come_before_its_hold(ledger: &dyn Ledger) {
+fn an_outcome_may_come_before_its_hold(ledger: &dyn Both) {
     ledger
         .append(&[row(1, EntryKind::Settle, 300)], &[])
         .expect("appends");
@@ -201,7 +215,7 @@ fn an_outcome_may_come_before_its_hold(ledger: &dyn Ledger) {
     assert_eq!(spend(ledger), (300, 0, 1));
 }
 
-fn the_first_outcome_wins(ledger: &dyn Ledger) {
+fn the_first_outcome_wins(ledger: &dyn Both) {
     ledger
         .append(&[row(1, EntryKind::Settle, 300)], &[])
         .expect("appends");
@@ -229,7 +243,7 @@ fn the_first_outcome_wins(ledger: &dyn Ledger) {
     assert_eq!(spend(ledger), (300, 0, 2));
 }
 
-fn attempts_are_separate_and_one_request(ledger: &dyn Ledger) {
+fn attempts_are_separate_and_one_request(ledger: &dyn Both) {
     let second = |mut entry: Entry| {
         entry.attempt = 1;
         entry
@@ -249,7 +263,7 @@ fn attempts_are_separate_and_one_request(ledger: &dyn Ledger) {
     assert_eq!(record.entries, batch);
 }
 
-fn an_orphan_is_charged_and_corrected_once(ledger: &dyn Ledger) {
+fn an_orphan_is_charged_and_corrected_once(ledger: &dyn Both) {
     use Certainty::{Exact, Orphaned};
     use EntryKind::{Adjust, Hold, Settle};
     ledger.append(&[row(1, Hold, 900)], &[]).expect("appends");
@@ -280,7 +294,7 @@ fn an_orphan_is_charged_and_corrected_once(ledger: &dyn Ledger) {
     assert_eq!(record.entries[2].usage.output, 12);
 }
 
-fn a_release_takes_an_orphaned_charge_back(ledger: &dyn Ledger) {
+fn a_release_takes_an_orphaned_charge_back(ledger: &dyn Both) {
     ledger
         .append(&[row(1, EntryKind::Hold, 900)], &[])
         .expect("appends");
@@ -300,7 +314,7 @@ fn a_release_takes_an_orphaned_charge_back(ledger: &dyn Ledger) {
     assert_eq!(spend(ledger), (0, 0, 1));
 }
 
-fn orphans_are_those_before_the_start(ledger: &dyn Ledger) {
+fn orphans_are_those_before_the_start(ledger: &dyn Both) {
     ledger
         .append(
             &[row(1, EntryKind::Hold, 900), row(5, EntryKind::Hold, 50)],
@@ -311,7 +325,7 @@ fn orphans_are_those_before_the_start(ledger: &dyn Ledger) {
     assert_eq!(spend(ledger), (900, 50, 1));
 }
 
-fn unpriced_rows_stay_unpriced(ledger: &dyn Ledger) {
+fn unpriced_rows_stay_unpriced(ledger: &dyn Both) {
     let mut hold = row(1, EntryKind::Hold, 0);
     (hold.priced, hold.price_version) = (false, None);
     ledger.append(&[hold], &[]).expect("appends");
@@ -327,7 +341,7 @@ fn unpriced_rows_stay_unpriced(ledger: &dyn Ledger) {
     }
 }
 
-fn spend_counts_where_admitted(ledger: &dyn Ledger) {
+fn spend_counts_where_admitted(ledger: &dyn Both) {
     let mut other = row(3, EntryKind::Settle, 7_000);
     other.virtual_key_id = key("b");
     let mut moved = row(4, EntryKind::Settle, 40);
@@ -350,7 +364,7 @@ fn spend_counts_where_admitted(ledger: &dyn Ledger) {
     assert_eq!(spend, expected);
 }
 
-fn spend_is_summed_over_keys_projects_and_providers(ledger: &dyn Ledger) {
+fn spend_is_summed_over_keys_projects_and_providers(ledger: &dyn Both) {
     let paid = |n, amount, key_name: &str, project: &str, provider: Option<&str>| {
         let mut entry = row(n, EntryKind::Settle, amount);
         entry.virtual_key_id = key(key_name);
@@ -409,7 +423,7 @@ fn spend_is_summed_over_keys_projects_and_providers(ledger: &dyn Ledger) {
     assert_eq!(everybody(UnixMicros(0), UnixMicros(i64::MAX)), 4_321);
 }
 
-fn progress_is_kept_and_forgotten(ledger: &dyn Ledger) {
+fn progress_is_kept_and_forgotten(ledger: &dyn Both) {
     let step = |file: &str, offset| Progress {
         file: file.to_owned(),
         offset,
@@ -430,7 +444,59 @@ fn progress_is_kept_and_forgotten(ledger: &dyn Ledger) {
     assert_eq!(sorted(), [step("b", 20)]);
 }
 
-fn an_unknown_request_is_none(ledger: &dyn Ledger) {
+fn an_unknown_request_is_none(ledger: &dyn Both) {
     assert_eq!(ledger.request(request(1)).expect("reads"), None);
     assert_eq!(spend(ledger), (0, 0, 0));
+}
+
+fn provider(name: &str) -> ModelProviderId {
+    ModelProviderId::parse(&format!("mp_{name}")).expect("an id")
+}
+
+/// The owners of `ids`, without their prefix; `-` for none.
+fn owners(ledger: &dyn Both, at: &str, ids: &[&str]) -> Vec<String> {
+    let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+    let owners = ledger.owners(&provider(at), &ids).expect("reads");
+    let name = |owner: Option<ProjectId>| owner.map_or_else(|| "-".into(), |id| id.to_string());
+    owners.into_iter().map(name).collect()
+}
+
+fn what_a_request_made_is_its_projects(ledger: &dyn Both) {
+    assert_eq!(owners(ledger, "a", &["resp_1"]), ["-"]);
+    let made = |n: u64, project: &str, ids: &[&str]| {
+        let mut row = row(n, EntryKind::Settle, 1);
+        row.project_id = ProjectId::parse(project).expect("an id");
+        row.made = ids.iter().map(|id| (*id).to_owned()).collect();
+        row
+    };
+    let rows = [
+        made(1, "proj_a", &["resp_1", "rs_1"]),
+        made(2, "proj_b", &["resp_2", "resp_1"]),
+    ];
+    assert_eq!(ledger.append(&rows, &[]).expect("appends"), 2);
+    // Folded again, and beside something new.
+    let again = [rows[0].clone(), made(3, "proj_b", &["resp_3"])];
+    assert_eq!(ledger.append(&again, &[]).expect("appends"), 1);
+    let all = ["resp_2", "rs_1", "resp_1", "unknown", "resp_3"];
+    let expected = ["proj_b", "proj_a", "proj_a", "-", "proj_b"];
+    assert_eq!(owners(ledger, "a", &all), expected);
+    assert_eq!(owners(ledger, "b", &all), ["-"; 5]);
+    assert_eq!(owners(ledger, "a", &[]), [""; 0]);
+    let record = ledger.request(request(1)).expect("reads").expect("a row");
+    assert!(record.entries[0].made.is_empty());
+}
+
+fn what_is_made_by_itself_is_the_last_makers(ledger: &dyn Both) {
+    for project in ["proj_a", "proj_b"] {
+        let project = ProjectId::parse(project).expect("an id");
+        ledger
+            .keep(&provider("a"), &project, "cachedContents/1", at(1))
+            .expect("writes");
+        let owner = owners(ledger, "a", &["cachedContents/1"]);
+        assert_eq!(owner, [project.as_str()]);
+    }
+    // A row of the same file that comes later finds the numbers that were given.
+    let rows = [row(1, EntryKind::Hold, 9), row(1, EntryKind::Settle, 3)];
+    assert_eq!(ledger.append(&rows, &[]).expect("appends"), 2);
+    assert_eq!(spend(ledger).0, 3);
 }

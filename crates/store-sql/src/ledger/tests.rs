@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use lw_store::objects::ProviderObjects;
+
 use super::conformance::{self, at, key, row};
 use super::*;
 
@@ -50,6 +52,25 @@ impl Ledger for Temporary {
     }
     fn spent(&self, query: &SpendQuery) -> Result<NanoUsd, StoreError> {
         self.0.spent(query)
+    }
+}
+
+impl ProviderObjects for Temporary {
+    fn owners(
+        &self,
+        provider: &ModelProviderId,
+        ids: &[String],
+    ) -> Result<Vec<Option<ProjectId>>, StoreError> {
+        self.0.owners(provider, ids)
+    }
+    fn keep(
+        &self,
+        provider: &ModelProviderId,
+        project: &ProjectId,
+        id: &str,
+        at: UnixMicros,
+    ) -> Result<(), StoreError> {
+        self.0.keep(provider, project, id, at)
     }
 }
 
@@ -183,7 +204,8 @@ fn the_sums_of_an_older_file_are_made_from_its_rows() {
     assert!(before.len() > 100);
     db.execute_batch(
         "DROP TABLE spent; DROP INDEX account_by_project;
-         DELETE FROM schema_version WHERE version = 2;
+         DROP TABLE provider_object;
+         DELETE FROM schema_version WHERE version >= 2;
          CREATE TABLE spent (span INTEGER NOT NULL);",
     )
     .expect("goes back to the first version");
@@ -192,6 +214,33 @@ fn the_sums_of_an_older_file_are_made_from_its_rows() {
     assert_eq!(asked(&ledger), expected);
     drop(ledger);
     assert_eq!(sums(&Connection::open(&path).expect("opens")), before);
+}
+
+#[test]
+fn answers_that_an_older_version_stored_are_their_projects() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = open(&folder);
+    let answered = |n: u64, request_type: &str, id: &str| {
+        let mut row = row(n, EntryKind::Settle, 1);
+        row.detail.request_type = String::from(request_type);
+        row.detail.response_id = Some(String::from(id));
+        row
+    };
+    let rows = [
+        answered(1, "responses", "resp_1"),
+        answered(2, "chat", "chatcmpl-1"),
+        row(3, EntryKind::Settle, 1),
+    ];
+    ledger.append(&rows, &[]).expect("appends");
+    drop(ledger);
+    let db = Connection::open(folder.path().join("ledger.db")).expect("opens");
+    db.execute_batch("DROP TABLE provider_object; DELETE FROM schema_version WHERE version >= 3;")
+        .expect("goes back to the second version");
+    drop(db);
+    let ids = ["resp_1", "chatcmpl-1"].map(String::from);
+    let provider = ModelProviderId::parse("mp_a").expect("an id");
+    let owners = open(&folder).owners(&provider, &ids).expect("reads");
+    assert_eq!(owners, [ProjectId::parse("proj_a").ok(), None]);
 }
 
 proptest! {

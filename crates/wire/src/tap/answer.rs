@@ -12,7 +12,7 @@ use memchr::memmem;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{Observed, gemini};
+use super::{Observed, gemini, made};
 use crate::usage::{self, Reading};
 
 /// The most finish reasons that are kept.
@@ -221,6 +221,9 @@ pub(super) fn json(form: BodyForm, body: &[u8], observed: &mut Observed) {
         gemini::json(body, observed);
         return;
     }
+    if let Some(made) = &mut observed.made {
+        made::json(form, body, made);
+    }
     let usual = serde_json::from_slice::<Usual<'_>>(body).map(Answer::from);
     // A server of its own kind is read field by field.
     let Ok(answer) = usual.or_else(|_| serde_json::from_slice::<Answer<'_>>(body)) else {
@@ -288,6 +291,9 @@ fn chat(data: &[u8], observed: &mut Observed) {
         observed.complete = true;
         return;
     }
+    if let Some(made) = &mut observed.made {
+        made::json(BodyForm::ChatStream, data, made);
+    }
     let first = observed.response_id.is_none();
     if !first && !USAGE.has_value(data) && !FINISH.has_value(data) && !ERROR.has_value(data) {
         return;
@@ -311,6 +317,13 @@ fn chat(data: &[u8], observed: &mut Observed) {
     }
 }
 
+/// Notes what a part of a stream says was left at the provider, if anybody wants to know.
+fn note(observed: &mut Observed, form: BodyForm, part: &RawValue) {
+    if let Some(made) = &mut observed.made {
+        made::json(form, part.get().as_bytes(), made);
+    }
+}
+
 fn messages(data: &[u8], observed: &mut Observed, gathered: &mut usage::Anthropic) {
     #[derive(Deserialize)]
     struct Delta<'a> {
@@ -327,6 +340,7 @@ fn messages(data: &[u8], observed: &mut Observed, gathered: &mut usage::Anthropi
     match event.kind.0.as_deref() {
         Some("message_start") => {
             let Some(message) = event.message else { return };
+            note(observed, BodyForm::MessagesStream, message);
             let Ok(message) = serde_json::from_str::<Answer<'_>>(message.get()) else {
                 return;
             };
@@ -340,6 +354,9 @@ fn messages(data: &[u8], observed: &mut Observed, gathered: &mut usage::Anthropi
         Some("message_delta") => {
             if let Some(usage) = event.usage {
                 gathered.take(usage.get());
+            }
+            if let Some(delta) = event.delta {
+                note(observed, BodyForm::MessagesStream, delta);
             }
             let delta = event.delta.map(RawValue::get);
             let delta = delta.and_then(|delta| serde_json::from_str::<Delta<'_>>(delta).ok());
@@ -366,6 +383,7 @@ fn responses(data: &[u8], observed: &mut Observed) {
         observed.stream_error = Some(name.unwrap_or_else(|| "error".to_owned()));
     }
     let Some(answer) = event.response else { return };
+    note(observed, BodyForm::ResponsesStream, answer);
     let Ok(answer) = serde_json::from_str::<Answer<'_>>(answer.get()) else {
         return;
     };
