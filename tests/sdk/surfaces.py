@@ -365,7 +365,9 @@ class Messages(Talk):
         if asked.stop:
             body["stop_sequences"] = list(asked.stop)
         if asked.think:
-            body["thinking"] = {"type": "enabled", "budget_tokens": 1024}
+            # Said in so many words: of OpenAI a summary has to be asked for, and not everybody may.
+            shown = {"display": "summarized"}
+            body["thinking"] = {"type": "enabled", "budget_tokens": 1024, **shown}
         return body
 
     def plain(self, asked: Asked) -> Message:

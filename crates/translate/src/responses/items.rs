@@ -47,7 +47,7 @@ const HOSTED_OUTPUTS: [&str; 6] = [
 ];
 
 /// Items that stand for what only the provider has.
-const STATE: [&str; 3] = ["item_reference", "compaction", "compaction_trigger"];
+const STATE: [&str; 2] = ["compaction", "compaction_trigger"];
 
 /// What has been read.
 #[derive(Debug, Default)]
@@ -118,6 +118,10 @@ impl Conversation {
                 for (n, tool) in more.into_iter().enumerate() {
                     tools::read(tool, &format!("{at}.tools[{n}]"), None, &mut self.tools)?;
                 }
+            }
+            "item_reference" => {
+                let id = required_text(&mut object, "id", at)?;
+                self.assistant(Part::Thinking(referenced(id, at)?));
             }
             kind if STATE.contains(&kind) => return Err(state(kind, at)),
             kind if HOSTED_CALLS.contains(&kind) => self.assistant(hosted(kind, raw)),
@@ -203,9 +207,23 @@ fn state(kind: &str, at: &str) -> Problem {
         param: "input".to_owned(),
         message: format!(
             "`{at}` of type `{kind}` cannot be sent to the chosen provider: it stands for what only \
-             OpenAI has; send the items themselves in `input`, or use a model of OpenAI"
+             OpenAI has; send the items themselves in `input` (many clients do when `store` is false), \
+             or use a model of OpenAI"
         ),
     }
+}
+
+/// What an item stands for that is kept elsewhere. Clients that believe an answer to be stored hand its
+/// thinking in by its id alone. The provider does without, as it does with thinking that another one sealed;
+/// of anything else the conversation would lose its words.
+fn referenced(id: String, at: &str) -> Result<Thinking, Problem> {
+    if !id.starts_with("rs_") {
+        return Err(state("item_reference", at));
+    }
+    Ok(Thinking {
+        id: Some(id),
+        ..Thinking::default()
+    })
 }
 
 fn call(object: &mut Object<'_>, at: &str, freeform: bool) -> Result<ToolCall, Problem> {

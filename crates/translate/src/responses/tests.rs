@@ -290,14 +290,28 @@ fn what_is_repeated_from_a_pretty_request_does_not_break_a_frame() {
 #[test]
 fn what_lies_at_the_provider_is_refused() {
     for body in [
-        r#"{"input":[{"type":"item_reference","id":"rs_1"}]}"#,
-        r#"{"input":[{"id":"rs_1"}]}"#,
+        r#"{"input":[{"type":"item_reference","id":"msg_1"}]}"#,
+        r#"{"input":[{"id":"msg_1"}]}"#,
         r#"{"input":[{"type":"compaction","encrypted_content":"x"}]}"#,
         r#"{"input":"x","tools":[{"type":"mcp","server_label":"a"}]}"#,
     ] {
         let problem = read_request(body.as_bytes()).expect_err(body);
         assert!(matches!(problem, Problem::Unsupported { .. }), "{body}");
     }
+}
+
+#[test]
+fn thinking_that_lies_at_the_provider_is_done_without() {
+    let body = r#"{"input":[{"role":"user","content":"a"},{"type":"item_reference","id":"rs_1"},
+        {"type":"function_call","call_id":"c","name":"f","arguments":"{}"},
+        {"type":"function_call_output","call_id":"c","output":"b"}]}"#;
+    let request = read_request(body.as_bytes()).expect("a request");
+    let kinds: Vec<usize> = request.turns.iter().map(|turn| turn.parts.len()).collect();
+    assert_eq!(kinds, [1, 2, 1]);
+    let Part::Thinking(thinking) = &request.turns[1].parts[0] else {
+        panic!("{request:?}");
+    };
+    assert!(thinking.text.is_empty() && thinking.signature.is_none());
 }
 
 #[test]

@@ -290,6 +290,7 @@ fn thinking(
         None if off => Some(model.least),
         None => reasoning::effort(&wanted, request.max_output),
     };
+    // Only for callers who ask to read it: OpenAI refuses summaries to organizations that are not verified.
     let summary = wanted.summary.as_deref().filter(|_| !off);
     let object = Obj::new()
         .str_if("effort", effort.map(Effort::as_str))
