@@ -52,6 +52,18 @@ pub(crate) struct Funding {
     pub(crate) output_most: Option<u64>,
 }
 
+/// What earlier calls to the provider took that make up the same request: vectors of one text a call.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Earlier {
+    /// There were none, or they are a part of what is told.
+    #[default]
+    None,
+    /// Input tokens.
+    Counted(u64),
+    /// Nobody told.
+    Uncounted,
+}
+
 /// The provider that was chosen, and how the call to it went.
 #[derive(Debug)]
 pub(crate) struct Dispatch {
@@ -67,6 +79,10 @@ pub(crate) struct Dispatch {
     pub(crate) status: Option<u16>,
     /// The provider may have seen the request: it may cost money whatever came back.
     pub(crate) reached: bool,
+    /// The service tier as the head of the answer names it.
+    pub(crate) tier: Option<String>,
+    /// Calls before the last one. They were answered, and cost what they cost.
+    pub(crate) earlier: Earlier,
     /// The outcome label of data-plane 13.2.
     pub(crate) outcome: &'static str,
     /// `max_tokens` left under its newer name.
@@ -85,6 +101,8 @@ impl Dispatch {
             span_id: SpanId::mint(entropy),
             status: None,
             reached: false,
+            tier: None,
+            earlier: Earlier::None,
             outcome: "network",
             renamed_max_tokens: false,
             dropped: Vec::new(),
@@ -344,9 +362,11 @@ impl Call {
             .as_ref()
             .and_then(|funding| funding.price.as_deref());
         let cost = |usage: &Usage| {
-            price.map_or(NanoUsd::ZERO, |price| {
-                price.cost(usage, observed.service_tier.as_deref())
-            })
+            let tier = observed
+                .service_tier
+                .as_deref()
+                .or_else(|| self.dispatch.as_ref()?.tier.as_deref());
+            price.map_or(NanoUsd::ZERO, |price| price.cost(usage, tier))
         };
         let reported = observed.billable().filter(|usage| self.is_plausible(usage));
         let served = self.dispatch.as_ref().is_some_and(|dispatch| {
@@ -364,6 +384,10 @@ impl Call {
                 .as_ref()
                 .is_some_and(|dispatch| dispatch.reached);
         let finished = observed.complete || matches!(ending, Ending::Complete);
+        let earlier = self
+            .dispatch
+            .as_ref()
+            .map_or(Earlier::None, |dispatch| dispatch.earlier);
         match reported {
             // What a stream reported before it broke off is a part: the estimate counts the rest.
             Some(usage) if finished => Bill {
@@ -371,7 +395,7 @@ impl Call {
                 cost: cost(&usage),
                 certainty: Certainty::Exact,
             },
-            partial if served || (reached && !refused) => {
+            partial if served || (reached && !refused) || earlier == Earlier::Uncounted => {
                 let usage = self.delivered(partial, tap);
                 let hold = self
                     .funding
@@ -388,11 +412,21 @@ impl Call {
                     certainty: Certainty::Estimated,
                 }
             }
-            _ => Bill {
-                usage: None,
-                cost: NanoUsd::ZERO,
-                certainty: Certainty::Exact,
-            },
+            // The last call was refused; those before it were answered.
+            _ => {
+                let usage = match earlier {
+                    Earlier::Counted(input) => Some(Usage {
+                        input,
+                        ..Usage::default()
+                    }),
+                    Earlier::None | Earlier::Uncounted => None,
+                };
+                Bill {
+                    usage,
+                    cost: usage.as_ref().map_or(NanoUsd::ZERO, cost),
+                    certainty: Certainty::Exact,
+                }
+            }
         }
     }
 

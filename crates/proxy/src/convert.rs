@@ -4,7 +4,6 @@
 //! Bytes in, bytes out; knows nothing of connections or money. Start at [`Conversion::push`].
 
 use lw_cloud::eventstream::{Decoder, FrameKind};
-use lw_core::Usage;
 use lw_translate::Dialect;
 use lw_translate::ir::Failure;
 use lw_translate::stream::{Framing, Translator};
@@ -194,7 +193,7 @@ impl Conversion {
     pub(crate) fn told(&self) -> Option<Told> {
         let seen = self.translator.as_ref()?.seen();
         Some(Told {
-            usage: seen.usage.filter(|usage| *usage != Usage::default()),
+            usage: seen.usage,
             service_tier: seen.service_tier.clone(),
         })
     }

@@ -183,6 +183,7 @@ pub(crate) async fn attempt(
         Ok(sent) => {
             let status = sent.response.status();
             dispatch.status = Some(status.as_u16());
+            dispatch.tier = headers::served_tier(sent.response.headers());
             dispatch.outcome = outcome(status);
             call.status = status.as_u16();
             access::answered(&worker.outside, lane, &authorised, status.as_u16());

@@ -194,6 +194,15 @@ fn pass_gemini(caller: &HeaderMap, headers: &mut HeaderMap) {
     }
 }
 
+/// The service tier that a provider tells in the head of its answer: Gemini and Bedrock do, the first nowhere
+/// else.
+pub(crate) fn served_tier(answer: &HeaderMap) -> Option<String> {
+    ["x-gemini-service-tier", "x-amzn-bedrock-service-tier"]
+        .into_iter()
+        .find_map(|name| answer.get(name)?.to_str().ok())
+        .map(str::to_owned)
+}
+
 /// What kind of answer is wanted from the provider, and the betas that a translated body needs.
 pub(crate) fn accept(headers: &mut HeaderMap, exchange: &Exchange, streaming: bool) {
     let framed = match exchange {

@@ -147,8 +147,7 @@ pub(crate) fn plan(call: &mut Call, bundle: &Bundle, surface: Surface) -> Result
     call.funding = Some(fund(
         &call.worker.gateway,
         bundle,
-        lane.kind,
-        &resolved,
+        (lane.kind, priced_model(bundle, index, &resolved)),
         (&body, signs),
         &envelope,
         surface,
@@ -288,21 +287,38 @@ fn place<'a>(bundle: &'a Bundle, sent: &'a str, surface: Surface) -> Result<Reso
     })
 }
 
+/// The model that has the price: of a call for a deployment by its own name, the model that it stands for.
+fn priced_model<'a>(bundle: &'a Bundle, lane: usize, resolved: &'a Resolved<'_>) -> &'a str {
+    let deployments = bundle.reach.lanes.get(lane).map(|facts| &facts.deployments);
+    let asked: &str = &resolved.model;
+    deployments
+        .filter(|deployments| !deployments.contains_key(asked))
+        .and_then(|deployments| {
+            // The smallest, so that the price does not change from one start to the next.
+            let stands_for = |(_, deployment): &(&String, &String)| *deployment == asked;
+            deployments
+                .iter()
+                .filter(stands_for)
+                .map(|(model, _)| model)
+                .min()
+        })
+        .map_or(asked, String::as_str)
+}
+
 /// The most that the call may cost (data-plane 15): input bounded by the body's bytes and the context
 /// window, output by the caller's cap or the model's maximum.
 fn fund(
     gateway: &Gateway,
     bundle: &Bundle,
-    kind: LaneKind,
-    resolved: &Resolved<'_>,
+    (kind, model): (LaneKind, &str),
     (body, signs): (&[u8], Signs),
     envelope: &Envelope<'_>,
     surface: Surface,
 ) -> Funding {
     let snapshot = gateway.snapshot.load();
-    let published = snapshot.prices.lookup(kind.as_str(), &resolved.model);
+    let published = snapshot.prices.lookup(kind.as_str(), model);
     let own = bundle.own_prices.as_ref();
-    let own = own.and_then(|own| own.lookup(kind.as_str(), &resolved.model));
+    let own = own.and_then(|own| own.lookup(kind.as_str(), model));
     let price = match own {
         Some(own) => Some(Arc::new(own.bounded_by(published.as_deref()))),
         None => published,

@@ -16,7 +16,7 @@ use lw_wire::Surface;
 use lw_wire::splice::Pieces;
 use lw_wire::tap::Told;
 
-use crate::call::Call;
+use crate::call::{Call, Earlier};
 use crate::dispatch::{CallerHead, ERROR_HELD, attempt, refuse, whole};
 use crate::foreign::{Exchange, body_of, refusal, shown_model, with_extras};
 use crate::lane::{Lane, LaneKind, Operation};
@@ -118,6 +118,27 @@ pub(crate) fn outgoing(
     })
 }
 
+/// Notes what the calls before a refused one took.
+fn paid(call: &mut Call, plan: &Plan, answers: &[(Bytes, Option<u64>)]) {
+    if answers.is_empty() {
+        return;
+    }
+    let tokens = plan.tokens(&read(answers));
+    if let Some(dispatch) = call.dispatch.as_mut() {
+        dispatch.earlier = tokens.map_or(Earlier::Uncounted, Earlier::Counted);
+    }
+}
+
+fn read(answers: &[(Bytes, Option<u64>)]) -> Vec<EmbeddingAnswer<'_>> {
+    answers
+        .iter()
+        .map(|(body, header_tokens)| EmbeddingAnswer {
+            body,
+            header_tokens: *header_tokens,
+        })
+        .collect()
+}
+
 /// Makes the calls one after the other and answers with all vectors, or with the first failure.
 pub(crate) async fn answer(mut call: Box<Call>, gathering: Gathering, head: &CallerHead) -> Reply {
     let Gathering {
@@ -146,6 +167,7 @@ pub(crate) async fn answer(mut call: Box<Call>, gathering: Gathering, head: &Cal
             Err(error) => return refuse(&mut call, error),
         };
         if parts.status != StatusCode::OK {
+            paid(&mut call, &plan, &answers);
             return translated::failed(&mut call, &parts, &body, Exchange::Part);
         }
         let tokens = parts
@@ -155,14 +177,7 @@ pub(crate) async fn answer(mut call: Box<Call>, gathering: Gathering, head: &Cal
         answers.push((body, tokens.and_then(|text| text.parse().ok())));
         last_head = parts.headers;
     }
-    let read: Vec<EmbeddingAnswer<'_>> = answers
-        .iter()
-        .map(|(body, header_tokens)| EmbeddingAnswer {
-            body,
-            header_tokens: *header_tokens,
-        })
-        .collect();
-    let vectors = match plan.merge(&read) {
+    let vectors = match plan.merge(&read(&answers)) {
         Ok(vectors) => vectors,
         Err(problem) => {
             let error = Error::new(

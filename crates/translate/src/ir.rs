@@ -5,6 +5,7 @@
 //! word exists. Start at [`Request`], [`Answer`] and [`Event`].
 
 use lw_core::Usage;
+use lw_wire::usage::Reading;
 use serde_json::Number;
 use serde_json::value::RawValue;
 
@@ -670,8 +671,9 @@ pub enum Event {
         /// Key of the block.
         block: u32,
     },
-    /// Tokens so far: classes that are not zero replace what was known.
-    Usage(Usage),
+    /// The tokens of all that came so far. A later report replaces an earlier one unless it is all zero;
+    /// one that cannot be true leaves nothing known.
+    Usage(Reading),
     /// The service tier that serves.
     Tier(String),
     /// Why it stopped.

@@ -16,6 +16,7 @@
 use std::collections::VecDeque;
 
 use lw_core::Usage;
+use lw_wire::usage::Reading;
 
 use crate::ir::{BlockKind, Delta, Event, Failure, JSON_TOOL, Stop};
 
@@ -141,9 +142,13 @@ impl Sequencer {
                 self.id = self.id.take().or(id);
                 self.model = self.model.take().or(model);
             }
-            Event::Usage(usage) => {
+            Event::Usage(reading) => {
                 self.begun = true;
-                self.usage = Some(self.usage.map_or(usage, |known| newer(known, usage)));
+                self.usage = match (reading, self.usage) {
+                    (Reading::Absurd, _) => None,
+                    (Reading::Reported(news), Some(known)) if news.is_zero() => Some(known),
+                    (Reading::Reported(news), _) => Some(news),
+                };
             }
             Event::Tier(tier) => self.tier = Some(tier),
             Event::Open { block, kind } => {
@@ -403,21 +408,6 @@ fn kind_of(delta: &Delta) -> BlockKind {
     }
 }
 
-/// Classes that are not zero replace what was known (providers 20).
-fn newer(known: Usage, news: Usage) -> Usage {
-    let pick = |old: u64, new: u64| if new == 0 { old } else { new };
-    Usage {
-        input: pick(known.input, news.input),
-        cache_read: pick(known.cache_read, news.cache_read),
-        cache_write_5m: pick(known.cache_write_5m, news.cache_write_5m),
-        cache_write_1h: pick(known.cache_write_1h, news.cache_write_1h),
-        output: pick(known.output, news.output),
-        reasoning: pick(known.reasoning, news.reasoning),
-        input_audio: pick(known.input_audio, news.input_audio),
-        output_audio: pick(known.output_audio, news.output_audio),
-    }
-}
-
 /// Finds the end of a JSON object that comes in pieces.
 #[derive(Debug, Default)]
 struct JsonEnd {
@@ -589,10 +579,10 @@ mod tests {
             &mut out,
         );
         sequencer.take(
-            Event::Usage(Usage {
+            Event::Usage(Reading::Reported(Usage {
                 input: 7,
                 ..Usage::default()
-            }),
+            })),
             &mut out,
         );
         assert!(out.is_empty());
@@ -678,10 +668,10 @@ mod tests {
             (0..4_u32).prop_map(|block| Event::Close { block }),
             Just(Event::Stop(Stop::End)),
             Just(Event::Ping),
-            Just(Event::Usage(Usage {
+            Just(Event::Usage(Reading::Reported(Usage {
                 output: 3,
                 ..Usage::default()
-            })),
+            }))),
         ]
     }
 

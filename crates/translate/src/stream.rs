@@ -4,6 +4,7 @@
 
 use lw_core::Usage;
 use lw_wire::sse::Events;
+use lw_wire::usage::Reading;
 
 use crate::frames::JsonItems;
 use crate::ir::{Answer, BlockKind, Delta, Event, Failure, Part, Stop};
@@ -92,7 +93,7 @@ pub fn replay(to: Dialect, answer: Answer, caller: &Caller) -> Vec<u8> {
         logprobs: _,
     } = answer;
     let mut events = vec![Event::Start { id, model }];
-    events.extend(usage.map(Event::Usage));
+    events.extend(usage.map(|usage| Event::Usage(Reading::Reported(usage))));
     events.extend(service_tier.map(Event::Tier));
     for (block, part) in (0_u32..).zip(parts) {
         block_of(block, part, &mut events);

@@ -4,6 +4,7 @@
 //! makes the whole report [`Reading::Absurd`], because a bill must not rest on half of it. Absent is
 //! absent, never zero.
 
+mod anthropic;
 mod converse;
 mod gemini;
 
@@ -11,8 +12,9 @@ use lw_core::Usage;
 use serde::Deserialize;
 use serde::de::{Deserializer, Visitor};
 
+pub use anthropic::{Anthropic, anthropic_tier};
 pub use converse::converse;
-pub use gemini::gemini;
+pub use gemini::{gemini, gemini_tier};
 
 /// More tokens than any one call can have; a larger report is broken.
 const MOST_TOKENS: u64 = 100_000_000;
@@ -26,6 +28,17 @@ pub enum Reading {
     Absurd,
 }
 
+impl Reading {
+    /// The numbers, when they can be billed.
+    #[must_use]
+    pub const fn reported(self) -> Option<Usage> {
+        match self {
+            Self::Reported(usage) => Some(usage),
+            Self::Absurd => None,
+        }
+    }
+}
+
 /// A token count as it may stand in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Count {
@@ -36,6 +49,14 @@ enum Count {
 }
 
 impl Count {
+    /// This one, or `other` where this one is absent.
+    const fn or(self, other: Self) -> Self {
+        match self {
+            Self::Absent => other,
+            told => told,
+        }
+    }
+
     fn add_to(self, sum: &mut Option<u64>) {
         *sum = match (self, *sum) {
             (Self::Absurd, _) | (_, None) => None,
@@ -122,6 +143,11 @@ struct OpenAi {
     prompt_tokens_details: Option<InputDetails>,
     #[serde(alias = "output_tokens_details")]
     completion_tokens_details: Option<OutputDetails>,
+    total_tokens: Count,
+    /// Where Moonshot tells what came out of the cache.
+    cached_tokens: Count,
+    /// Where DeepSeek does.
+    prompt_cache_hit_tokens: Count,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -156,15 +182,22 @@ pub fn openai(json: &str) -> Option<Reading> {
         completion_tokens,
         prompt_tokens_details,
         completion_tokens_details,
+        total_tokens,
+        cached_tokens,
+        prompt_cache_hit_tokens,
     } = usage;
     if (prompt_tokens, completion_tokens) == (Count::Absent, Count::Absent) {
         return None;
     }
     let input = prompt_tokens_details.unwrap_or_default();
     let output = completion_tokens_details.unwrap_or_default();
+    let cached = input
+        .cached_tokens
+        .or(cached_tokens)
+        .or(prompt_cache_hit_tokens);
     let numbers = Numbers::of([
         prompt_tokens,
-        input.cached_tokens,
+        cached,
         input.cache_write_tokens,
         input.cache_creation_tokens,
         input.audio_tokens,
@@ -188,6 +221,13 @@ pub fn openai(json: &str) -> Option<Reading> {
         return Some(Reading::Absurd);
     };
     let written = written.max(created);
+    // xAI counts thinking beside the completion: its total says so.
+    let apart = prompt.saturating_add(completion).saturating_add(reasoning);
+    let completion = if reasoning > 0 && total_tokens == Count::Of(apart) {
+        completion.saturating_add(reasoning)
+    } else {
+        completion
+    };
     // Parts that exceed their whole: the whole is what was billed upstream.
     let parts = cached.saturating_add(written).saturating_add(audio_in);
     let (input, cache_read, cache_write_5m, input_audio) = match prompt.checked_sub(parts) {
@@ -210,6 +250,28 @@ pub fn openai(json: &str) -> Option<Reading> {
     }))
 }
 
+/// Reads the `usage` of embeddings. Voyage tells the total alone, which is all input.
+#[must_use]
+pub fn embeddings(json: &str) -> Option<Reading> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Total {
+        total_tokens: Count,
+    }
+    let read = openai(json);
+    if read.is_some() {
+        return read;
+    }
+    match serde_json::from_str::<Total>(json).ok()?.total_tokens {
+        Count::Absent => None,
+        Count::Absurd => Some(Reading::Absurd),
+        Count::Of(input) => Some(Reading::Reported(Usage {
+            input,
+            ..Usage::default()
+        })),
+    }
+}
+
 /// Turns counts into numbers, absent ones into zero; `None` when one of them is absurd.
 struct Numbers;
 
@@ -222,118 +284,6 @@ impl Numbers {
             *slot = sum?;
         }
         Some(numbers)
-    }
-}
-
-/// The usage of an Anthropic answer, gathered over the events of a stream.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Anthropic {
-    input: Count,
-    cache_read: Count,
-    cache_write: Count,
-    cache_write_1h: Count,
-    output: Count,
-    absurd: bool,
-}
-
-/// The tier that an Anthropic `usage` object says was served: another speed than the standard one has a
-/// price of its own and wins.
-#[must_use]
-pub fn anthropic_tier(json: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Tier {
-        service_tier: Option<String>,
-        speed: Option<String>,
-    }
-    let Tier {
-        service_tier,
-        speed,
-    } = serde_json::from_str(json).ok()?;
-    speed.filter(|speed| speed != "standard").or(service_tier)
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct AnthropicUsage {
-    input_tokens: Count,
-    output_tokens: Count,
-    cache_read_input_tokens: Count,
-    cache_creation_input_tokens: Count,
-    cache_creation: Option<CacheCreation>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct CacheCreation {
-    ephemeral_1h_input_tokens: Count,
-    ephemeral_5m_input_tokens: Count,
-}
-
-impl Anthropic {
-    /// Takes the `usage` of `message_start`, `message_delta` or a whole message. Values replace earlier
-    /// ones when they are there and not zero.
-    pub fn take(&mut self, json: &str) {
-        let Ok(usage) = serde_json::from_str::<AnthropicUsage>(json) else {
-            self.absurd |= json != "null";
-            return;
-        };
-        let AnthropicUsage {
-            input_tokens,
-            output_tokens,
-            cache_read_input_tokens,
-            cache_creation_input_tokens,
-            cache_creation,
-        } = usage;
-        let CacheCreation {
-            ephemeral_1h_input_tokens: hour,
-            ephemeral_5m_input_tokens: minutes,
-        } = cache_creation.unwrap_or_default();
-        // A report of the split alone is a report of the total.
-        let total = match (cache_creation_input_tokens, hour, minutes) {
-            (Count::Absent, Count::Of(hour), Count::Of(minutes)) => Count::Of(hour + minutes),
-            (total, _, _) => total,
-        };
-        for (held, new) in [
-            (&mut self.input, input_tokens),
-            (&mut self.output, output_tokens),
-            (&mut self.cache_read, cache_read_input_tokens),
-            (&mut self.cache_write, total),
-            (&mut self.cache_write_1h, hour),
-        ] {
-            match (new, *held) {
-                (Count::Absent, _) | (Count::Of(0), Count::Of(_)) => {}
-                _ => *held = new,
-            }
-        }
-    }
-
-    /// What was reported in all; `None` when nothing was.
-    #[must_use]
-    pub fn reading(&self) -> Option<Reading> {
-        if self.absurd {
-            return Some(Reading::Absurd);
-        }
-        if (self.input, self.output) == (Count::Absent, Count::Absent) {
-            return None;
-        }
-        let counts = [
-            self.input,
-            self.cache_read,
-            self.cache_write,
-            self.cache_write_1h,
-            self.output,
-        ];
-        let Some([input, cache_read, cache_write, hour, output]) = Numbers::of(counts) else {
-            return Some(Reading::Absurd);
-        };
-        Some(Reading::Reported(Usage {
-            input,
-            cache_read,
-            cache_write_5m: cache_write.saturating_sub(hour),
-            cache_write_1h: hour,
-            output,
-            ..Usage::default()
-        }))
     }
 }
 
@@ -417,9 +367,6 @@ mod tests {
         ] {
             assert_eq!(openai(json), Some(Reading::Absurd), "{json}");
         }
-        let mut usage = Anthropic::default();
-        usage.take(r#"{"input_tokens":-1,"output_tokens":2}"#);
-        assert_eq!(usage.reading(), Some(Reading::Absurd));
     }
 
     #[test]
@@ -434,22 +381,52 @@ mod tests {
     }
 
     #[test]
-    fn anthropic_usage_is_gathered_over_a_stream() {
-        let mut usage = Anthropic::default();
-        usage.take(
-            r#"{"input_tokens":120,"cache_read_input_tokens":8000,"cache_creation_input_tokens":2000,
-            "cache_creation":{"ephemeral_5m_input_tokens":1500,"ephemeral_1h_input_tokens":500},
-            "output_tokens":1}"#,
-        );
-        usage.take(r#"{"output_tokens":350,"input_tokens":0}"#);
+    fn what_came_out_of_the_cache_is_found_wherever_a_vendor_tells_it() {
         let expected = Usage {
-            input: 120,
-            cache_read: 8000,
-            cache_write_5m: 1500,
-            cache_write_1h: 500,
-            output: 350,
+            input: 60,
+            cache_read: 40,
+            output: 5,
             ..Usage::default()
         };
-        assert_eq!(usage.reading(), Some(Reading::Reported(expected)));
+        for cached in [
+            r#""prompt_tokens_details":{"cached_tokens":40}"#,
+            r#""cached_tokens":40"#,
+            r#""prompt_cache_hit_tokens":40,"prompt_cache_miss_tokens":60"#,
+            r#""prompt_tokens_details":{"cached_tokens":40},"prompt_cache_hit_tokens":7"#,
+        ] {
+            let json = format!(r#"{{"prompt_tokens":100,"completion_tokens":5,{cached}}}"#);
+            assert_eq!(openai(&json), Some(Reading::Reported(expected)), "{json}");
+        }
+    }
+
+    #[test]
+    fn thinking_that_the_total_counts_beside_the_completion_is_output() {
+        let usage = |total: u64| {
+            let json = format!(
+                r#"{{"prompt_tokens":12,"completion_tokens":200,"total_tokens":{total},
+                "completion_tokens_details":{{"reasoning_tokens":150}}}}"#
+            );
+            match openai(&json) {
+                Some(Reading::Reported(usage)) => (usage.input, usage.output, usage.reasoning),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(usage(362), (12, 350, 150), "xAI");
+        assert_eq!(usage(212), (12, 200, 150), "OpenAI");
+        assert_eq!(usage(999), (12, 200, 150), "a total of its own making");
+    }
+
+    #[test]
+    fn embeddings_may_tell_the_total_alone() {
+        let input = |json| match embeddings(json) {
+            Some(Reading::Reported(usage)) => Some(usage.input),
+            Some(Reading::Absurd) => Some(u64::MAX),
+            None => None,
+        };
+        assert_eq!(input(r#"{"total_tokens":"9"}"#), Some(9));
+        assert_eq!(input(r#"{"prompt_tokens":7,"total_tokens":9}"#), Some(7));
+        assert_eq!(input(r#"{"total_tokens":-9}"#), Some(u64::MAX));
+        assert_eq!(input("{}"), None);
+        assert_eq!(input("null"), None);
     }
 }

@@ -232,8 +232,9 @@ fn row(
 /// The published rates of one price class: `mark` is the long-context infix, `suffix` the tier.
 fn rates(facts: &Facts<'_>, mark: &str, suffix: &str, images: bool) -> Result<Rates, &'static str> {
     // A model that draws reports what it drew as output tokens, and those are image tokens.
-    let output: &[&str] = if images {
-        &["output_cost_per_image_token", "output_cost_per_token"]
+    // A tier's rate for text says nothing of what it takes for an image.
+    let output: &[&str] = if images && facts.contains_key("output_cost_per_image_token") {
+        &["output_cost_per_image_token"]
     } else {
         &["output_cost_per_token"]
     };
@@ -479,6 +480,20 @@ mod tests {
         );
         assert!(!c.models["openai/listen"].rates.contains_key("input_second"));
         assert_eq!(c.models["openai/draw"].rates["output"], "4e-5");
+    }
+
+    #[test]
+    fn the_text_rate_of_a_tier_is_not_what_it_takes_for_an_image() {
+        let c = converted(
+            r#"{"draw": {"litellm_provider": "openai", "mode": "image_generation",
+                "input_cost_per_token": 5e-6, "output_cost_per_token": 1e-5, "output_cost_per_image_token": 4e-5,
+                "input_cost_per_token_priority": 9e-6, "output_cost_per_token_priority": 2e-5,
+                "input_cost_per_token_batches": 2e-6, "output_cost_per_image_token_batches": 2e-5}}"#,
+        );
+        let tiers = &c.models["openai/draw"].tiers;
+        assert_eq!(tiers["priority"].rates["input"], "9e-6");
+        assert!(!tiers["priority"].rates.contains_key("output"));
+        assert_eq!(tiers["batch"].rates["output"], "2e-5");
     }
 
     #[test]

@@ -19,6 +19,8 @@ mod as_code;
 #[cfg(test)]
 mod attribution;
 #[cfg(test)]
+mod bill;
+#[cfg(test)]
 mod bounds;
 #[cfg(test)]
 mod bytes;

@@ -3,6 +3,7 @@
 //! Reading is lenient: servers differ in where they put thinking, whether content is a string, and what
 //! they leave out. Writing always gives one choice. Start at [`read_answer`] and [`write_answer`].
 
+use lw_wire::usage::Reading;
 use serde_json::value::RawValue;
 
 use super::details;
@@ -47,7 +48,7 @@ pub(crate) fn read_answer(body: &[u8]) -> Result<Answer, Problem> {
             .and_then(|raw| serde_json::from_str(raw.get()).ok()),
         parts,
         stop,
-        usage: shared::read_usage(&body, choice.as_ref()),
+        usage: shared::read_usage(&body, choice.as_ref()).and_then(Reading::reported),
         service_tier: field("service_tier"),
         logprobs: choice
             .as_ref()

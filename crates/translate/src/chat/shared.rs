@@ -9,21 +9,19 @@ use crate::ir::{Citation, Stop, ToolCall};
 use crate::json::{Obj, Object, quote, text};
 
 /// The usage that a provider reports in an answer or chunk: beside the choices, in the choice (Moonshot)
-/// or in Groq's own block. What cannot be true counts as not reported.
-pub(super) fn read_usage(body: &Object<'_>, choice: Option<&Object<'_>>) -> Option<Usage> {
+/// or in Groq's own block. A report that says something wins over one that is all zero.
+pub(super) fn read_usage(body: &Object<'_>, choice: Option<&Object<'_>>) -> Option<Reading> {
     let own = body.get("usage");
     let in_choice = choice.and_then(|choice| choice.get("usage"));
     let groq = body
         .get("x_groq")
         .and_then(|raw| Object::read(raw, "").ok())
         .and_then(|block| block.get("usage"));
-    [own, in_choice, groq]
-        .into_iter()
-        .flatten()
-        .find_map(|raw| match openai(raw.get()) {
-            Some(Reading::Reported(usage)) if !usage.is_zero() => Some(usage),
-            _ => None,
-        })
+    let places = [own, in_choice, groq].into_iter().flatten();
+    let readings: Vec<Reading> = places.filter_map(|raw| openai(raw.get())).collect();
+    let is_zero = |reading: &Reading| reading.reported().is_some_and(|usage| usage.is_zero());
+    let said = readings.iter().find(|reading| !is_zero(reading));
+    said.or(readings.first()).copied()
 }
 
 /// A usage block.

@@ -36,7 +36,10 @@ pub(crate) fn read_answer(body: &[u8]) -> Result<Answer, Problem> {
         created: None,
         parts: blocks.into_iter().flatten().filter_map(part).collect(),
         stop: stop(reason.as_deref().unwrap_or_default(), extra),
-        usage: body.take("usage").and_then(tokens),
+        usage: body
+            .take("usage")
+            .and_then(tokens)
+            .and_then(Reading::reported),
         service_tier: tier(&mut body),
         logprobs: None,
     })
@@ -58,12 +61,9 @@ pub(super) fn tier(body: &mut Object<'_>) -> Option<String> {
     word(&mut tier, "type")
 }
 
-/// Tokens, when what was reported can be true.
-pub(super) fn tokens(raw: &RawValue) -> Option<lw_core::Usage> {
-    match usage::converse(raw.get()) {
-        Some(Reading::Reported(usage)) => Some(usage),
-        Some(Reading::Absurd) | None => None,
-    }
+/// Tokens, of an answer or of the `metadata` of a stream.
+pub(super) fn tokens(raw: &RawValue) -> Option<Reading> {
+    usage::converse(raw.get())
 }
 
 /// The reason in neutral words. `extra` are `additionalModelResponseFields`, where the sequence stands that

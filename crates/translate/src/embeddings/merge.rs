@@ -37,6 +37,18 @@ impl Plan {
         }
         Ok(all)
     }
+
+    /// Input tokens of the answers to the first calls, when the other calls are not made: those were paid
+    /// for. `None` when one of them does not tell.
+    #[must_use]
+    pub fn tokens(&self, answers: &[EmbeddingAnswer<'_>]) -> Option<u64> {
+        answers.iter().try_fold(0_u64, |sum, answer| {
+            let told = read(self.form, answer.body).ok();
+            let told = told.and_then(|vectors| vectors.tokens);
+            told.or(answer.header_tokens)
+                .map(|more| sum.saturating_add(more))
+        })
+    }
 }
 
 fn wrong(why: &str) -> Problem {

@@ -62,7 +62,7 @@ impl Gathered {
                 answer.id = answer.id.take().or(id);
                 answer.model = answer.model.take().or(model);
             }
-            Event::Usage(usage) => answer.usage = Some(usage),
+            Event::Usage(reading) => answer.usage = reading.reported(),
             Event::Stop(stop) => answer.stop = stop,
             Event::Tier(tier) => answer.service_tier = Some(tier),
             Event::Open { block, kind } => {

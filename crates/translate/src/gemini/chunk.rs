@@ -2,7 +2,7 @@
 //!
 //! Reads leniently: what is not understood is passed over. Start at [`Chunks::take`].
 
-use lw_wire::usage::{self, Reading};
+use lw_wire::usage;
 use serde_json::value::RawValue;
 
 use super::{citations, logprobs, write};
@@ -69,9 +69,9 @@ impl Chunks {
         self.name(&chunk, out);
         if let Some(metadata) = chunk.get("usageMetadata") {
             self.known = true;
-            if let Some(Reading::Reported(usage)) = usage::gemini(metadata.get()) {
-                out.push(Said::Event(Event::Usage(usage)));
-            }
+            let reading = usage::gemini(metadata.get()).map(Event::Usage);
+            let tier = usage::gemini_tier(metadata.get()).map(Event::Tier);
+            out.extend(reading.into_iter().chain(tier).map(Said::Event));
         }
         if let Some(list) = chunk
             .get("candidates")

@@ -57,7 +57,10 @@ pub(crate) fn read_answer(body: &[u8]) -> Result<Answer, Problem> {
             whole_stop(calls)
         },
         parts: reading.parts,
-        usage: object.get("usage").and_then(read_usage),
+        usage: object
+            .get("usage")
+            .and_then(read_usage)
+            .and_then(Reading::reported),
         service_tier: text(&mut object, "service_tier"),
         logprobs: output::logprobs_as_chat(reading.logprobs).map(json::raw),
     })
@@ -70,12 +73,9 @@ fn created(object: &mut Object<'_>) -> Option<u64> {
     whole.trim_matches('"').parse().ok()
 }
 
-/// Tokens, unless the report cannot be true.
-pub(super) fn read_usage(raw: &RawValue) -> Option<lw_core::Usage> {
-    match usage::openai(raw.get()) {
-        Some(Reading::Reported(usage)) => Some(usage),
-        Some(Reading::Absurd) | None => None,
-    }
+/// Tokens.
+pub(super) fn read_usage(raw: &RawValue) -> Option<Reading> {
+    usage::openai(raw.get())
 }
 
 /// Why a whole answer stopped.

@@ -37,9 +37,14 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-/// Why each choice ended; empty when `choices` is not a list of objects.
+/// What the choices say; empty when `choices` is not a list of objects.
 #[derive(Default)]
-struct Choices<'a>(Vec<Text<'a>>);
+struct Choices<'a> {
+    /// Why each ended.
+    reasons: Vec<Text<'a>>,
+    /// Where Moonshot puts the usage of a stream.
+    usage: Option<&'a RawValue>,
+}
 
 impl<'de: 'a, 'a> Deserialize<'de> for Choices<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -47,15 +52,18 @@ impl<'de: 'a, 'a> Deserialize<'de> for Choices<'a> {
         struct Choice<'a> {
             #[serde(borrow, default)]
             finish_reason: Text<'a>,
+            #[serde(borrow, default)]
+            usage: Option<&'a RawValue>,
         }
         let raw = <&'de RawValue>::deserialize(deserializer)?;
         let choices: Vec<Choice<'de>> = serde_json::from_str(raw.get()).unwrap_or_default();
-        Ok(Self(
-            choices
+        Ok(Self {
+            usage: choices.iter().find_map(|choice| choice.usage),
+            reasons: choices
                 .into_iter()
                 .map(|choice| choice.finish_reason)
                 .collect(),
-        ))
+        })
     }
 }
 
@@ -101,6 +109,9 @@ struct Event<'a> {
     delta: Option<&'a RawValue>,
     #[serde(borrow, default)]
     error: Option<&'a RawValue>,
+    /// Groq's own block.
+    #[serde(borrow, default)]
+    x_groq: Option<&'a RawValue>,
 }
 
 /// A searcher that is built once.
@@ -156,6 +167,7 @@ fn reading(form: BodyForm, usage: &RawValue) -> Option<Reading> {
     match form {
         BodyForm::MessagesJson => {}
         BodyForm::GeminiJson => return usage::gemini(usage.get()),
+        BodyForm::EmbeddingsJson => return usage::embeddings(usage.get()),
         _ => return usage::openai(usage.get()),
     }
     let mut gathered = usage::Anthropic::default();
@@ -210,7 +222,10 @@ impl<'a> From<Usual<'a>> for Answer<'a> {
             service_tier: Text(service_tier),
             stop_reason: Text(stop_reason),
             status: Text(status),
-            choices: Choices(reasons.collect()),
+            choices: Choices {
+                reasons: reasons.collect(),
+                usage: None,
+            },
         }
     }
 }
@@ -246,7 +261,7 @@ pub(super) fn json(form: BodyForm, body: &[u8], observed: &mut Observed) {
         observed.service_tier = usage.and_then(|usage| usage::anthropic_tier(usage.get()));
     }
     observed.finish_reasons.clear();
-    add_reasons(observed, choices.0);
+    add_reasons(observed, choices.reasons);
     add_reasons(observed, [stop_reason]);
     if form == BodyForm::ResponsesJson {
         add_reasons(observed, [status]);
@@ -303,9 +318,15 @@ fn chat(data: &[u8], observed: &mut Observed) {
     };
     set(&mut observed.response_id, chunk.id);
     set(&mut observed.model, chunk.model);
-    set(&mut observed.service_tier, chunk.service_tier);
-    add_reasons(observed, chunk.choices.0);
-    if let Some(reading) = chunk.usage.and_then(|usage| usage::openai(usage.get())) {
+    // The first chunk may only repeat what was asked for; the last one knows what served.
+    let tier = chunk.service_tier.0.filter(|tier| !tier.is_empty());
+    if let Some(tier) = tier {
+        observed.service_tier = Some(tier.into_owned());
+    }
+    let places = [chunk.usage, chunk.choices.usage, groq(chunk.x_groq)];
+    add_reasons(observed, chunk.choices.reasons);
+    let read = |usage: &RawValue| usage::openai(usage.get());
+    if let Some(reading) = places.into_iter().flatten().find_map(read) {
         // The last usage that is not empty wins; later empty blocks never zero it (data-plane 17.3).
         let empty = matches!(reading, Reading::Reported(usage) if usage.is_zero());
         if observed.usage.is_none() || !empty {
@@ -322,6 +343,16 @@ fn note(observed: &mut Observed, form: BodyForm, part: &RawValue) {
     if let Some(made) = &mut observed.made {
         made::json(form, part.get().as_bytes(), made);
     }
+}
+
+/// The usage in Groq's own block.
+fn groq(block: Option<&RawValue>) -> Option<&RawValue> {
+    #[derive(Deserialize)]
+    struct Block<'a> {
+        #[serde(borrow, default)]
+        usage: Option<&'a RawValue>,
+    }
+    serde_json::from_str::<Block<'_>>(block?.get()).ok()?.usage
 }
 
 fn messages(data: &[u8], observed: &mut Observed, gathered: &mut usage::Anthropic) {

@@ -84,6 +84,10 @@ pub(super) fn chunk(data: &[u8], observed: &mut Observed) {
     set(&mut observed.model, model_version);
     add_reasons(observed, candidates.0.into_iter().filter(is_reason));
     add_reasons(observed, Some(prompt_feedback.0).filter(is_reason));
+    // The last one says what served, as the last usage says what it took.
+    if let Some(tier) = usage_metadata.and_then(|usage| usage::gemini_tier(usage.get())) {
+        observed.service_tier = Some(tier);
+    }
     if let Some(reading) = usage_metadata.and_then(|usage| usage::gemini(usage.get())) {
         let empty = matches!(reading, Reading::Reported(usage) if usage.is_zero());
         if observed.usage.is_none() || !empty {

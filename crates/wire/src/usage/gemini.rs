@@ -31,6 +31,24 @@ struct Modality {
     token_count: Count,
 }
 
+/// The tier that a `usageMetadata` says was served: Vertex's kind of traffic, or the API's own word.
+#[must_use]
+pub fn gemini_tier(json: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Tier {
+        service_tier: Option<String>,
+        traffic_type: Option<String>,
+    }
+    let Tier {
+        service_tier,
+        traffic_type,
+    } = serde_json::from_str(json).ok()?;
+    let told = service_tier.or(traffic_type)?;
+    // Both are enums, of which one value says nothing.
+    (!told.is_empty() && !told.ends_with("_UNSPECIFIED")).then_some(told)
+}
+
 /// The tokens of sound among the details; `None` when one of them is absurd.
 fn audio(details: &[Option<Vec<Modality>>]) -> Option<u64> {
     let mut sum = Some(0);
@@ -164,6 +182,25 @@ mod tests {
         };
         assert_eq!(usage, expected);
         assert_eq!((usage.prompt(), usage.completion()), (100, 10));
+    }
+
+    #[test]
+    fn the_tier_is_told_by_the_traffic_or_by_its_own_word() {
+        for (json, tier) in [
+            (
+                r#"{"trafficType":"ON_DEMAND_FLEX"}"#,
+                Some("ON_DEMAND_FLEX"),
+            ),
+            (
+                r#"{"serviceTier":"priority","trafficType":"ON_DEMAND"}"#,
+                Some("priority"),
+            ),
+            (r#"{"trafficType":"TRAFFIC_TYPE_UNSPECIFIED"}"#, None),
+            (r#"{"promptTokenCount":1}"#, None),
+            ("7", None),
+        ] {
+            assert_eq!(gemini_tier(json).as_deref(), tier, "{json}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::ir::{BlockKind, Delta, Event, Failure};
 use crate::json::{self, Object};
-use crate::messages::{answer, citation, usage};
+use crate::messages::{answer, citation};
 use crate::signature::{Origin, Signature};
 use crate::stream::StreamReader;
 
@@ -87,7 +87,7 @@ impl Reader {
             return;
         };
         self.usage.take(json);
-        out.extend(usage::read(&self.usage).map(Event::Usage));
+        out.extend(self.usage.reading().map(Event::Usage));
         out.extend(anthropic_tier(json).map(Event::Tier));
     }
 

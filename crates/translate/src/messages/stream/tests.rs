@@ -1,6 +1,7 @@
 use std::fmt::Write as _;
 
 use lw_core::Usage;
+use lw_wire::usage::Reading;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -203,7 +204,7 @@ fn a_whole_answer_is_written_as_the_accumulators_want_it() {
         delta(4, Delta::Arguments(":1}".to_owned())),
         open(5, tool(None)),
         Event::Close { block: 5 },
-        Event::Usage(Usage {
+        Event::Usage(Reading::Reported(Usage {
             input: 100,
             cache_read: 40,
             cache_write_5m: 6,
@@ -211,7 +212,7 @@ fn a_whole_answer_is_written_as_the_accumulators_want_it() {
             output: 20,
             reasoning: 5,
             ..Usage::default()
-        }),
+        })),
         Event::Tier("default".to_owned()),
     ];
     let frames = frames(ended(events, Stop::End));
@@ -518,10 +519,10 @@ fn any_event() -> impl Strategy<Value = Event> {
             id: None,
             model: None
         }),
-        (0..5_u64).prop_map(|output| Event::Usage(Usage {
+        (0..5_u64).prop_map(|output| Event::Usage(Reading::Reported(Usage {
             output,
             ..Usage::default()
-        })),
+        }))),
     ]
 }
 
