@@ -146,9 +146,16 @@ pub(crate) fn handle(
 }
 
 async fn answer(worker: Arc<Worker>, request: Request<Incoming>) -> Reply {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let path = parts.uri.path();
-    match route(&parts.method, path) {
+    let route = route(&parts.method, path);
+    if matches!(
+        route,
+        Route::Addressed(..) | Route::Kept | Route::Models(_, true)
+    ) {
+        headers::take_key_of_query(&mut parts.headers, parts.uri.query());
+    }
+    match route {
         Route::Model(surface) => model_call(worker, surface, None, parts, body).await,
         Route::Addressed(surface, model, method) => {
             let addressed = Addressed {

@@ -9,6 +9,7 @@ use http::header::{
 };
 
 use lw_wire::Surface;
+use percent_encoding::percent_decode_str;
 
 use crate::foreign::{Exchange, Framed};
 use crate::lane::{Lane, LaneKind};
@@ -94,6 +95,23 @@ pub fn presented_key(headers: &HeaderMap) -> Option<&str> {
     .into_iter()
     .flatten()
     .find(|key| !key.is_empty())
+}
+
+/// Older Google clients put the key into the query string (data-plane 5.2): where no header has one, it
+/// counts as sent in Google's.
+pub(crate) fn take_key_of_query(headers: &mut HeaderMap, query: Option<&str>) {
+    if presented_key(headers).is_some() {
+        return;
+    }
+    let key = query
+        .unwrap_or_default()
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("key="));
+    let key = key.map(|key| percent_decode_str(key).decode_utf8_lossy());
+    if let Some(Ok(mut value)) = key.as_deref().map(HeaderValue::from_str) {
+        value.set_sensitive(true);
+        headers.insert(X_GOOG_API_KEY, value);
+    }
 }
 
 /// The head of the request to a provider, but for its credential.
@@ -337,6 +355,18 @@ mod tests {
         ] {
             assert_eq!(presented_key(&map(&pairs)), expected, "{pairs:?}");
         }
+    }
+
+    #[test]
+    fn a_key_in_the_query_counts_where_no_header_has_one() {
+        let mut headers = HeaderMap::new();
+        take_key_of_query(&mut headers, Some("alt=sse&key=vk-lw%2D1"));
+        assert_eq!(presented_key(&headers), Some("vk-lw-1"));
+        take_key_of_query(&mut headers, Some("key=vk-2"));
+        assert_eq!(presented_key(&headers), Some("vk-lw-1"));
+        let mut headers = HeaderMap::new();
+        take_key_of_query(&mut headers, Some("monkey=vk-3"));
+        assert_eq!(presented_key(&headers), None);
     }
 
     #[test]
