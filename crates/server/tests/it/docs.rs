@@ -37,6 +37,7 @@ pages! {
     access_holds: "docs/access.md",
     api_holds: "docs/api.md",
     audit_holds: "docs/audit.md",
+    compatibility_holds: "docs/compatibility.md",
     config_as_code_holds: "docs/config-as-code.md",
     getting_started_holds: "docs/getting-started.md",
     migration_holds: "docs/migration.md",
