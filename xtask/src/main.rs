@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use clap::Parser;
 
 mod bench;
+mod compat;
 mod prices;
 mod tidy;
 
@@ -30,6 +31,8 @@ enum Task {
     Bench(bench::BenchArgs),
     /// Write `docs/openapi.json`, the description of the management API.
     Openapi,
+    /// Write `docs/compatibility.md`: what works between every surface and every kind of provider.
+    Compat(compat::CompatArgs),
     /// Refresh the bundled price catalogue and show what changed.
     Prices(prices::PricesArgs),
 }
@@ -50,6 +53,7 @@ fn main() -> anyhow::Result<()> {
         Task::Ci => ci(),
         Task::Bench(args) => bench::run(args),
         Task::Openapi => openapi(),
+        Task::Compat(args) => compat::run(&args),
         Task::Prices(args) => prices::run(args),
     }
 }
@@ -85,6 +89,7 @@ fn test() -> anyhow::Result<()> {
 fn lint(args: &LintArgs) -> anyhow::Result<()> {
     step(cargo().args(["fmt", "--all", "--check"]))?;
     tidy::run()?;
+    compat::run(&compat::CompatArgs { check: true })?;
     step(cargo().args([
         "clippy",
         "--workspace",

@@ -6,7 +6,7 @@ use lw_translate::Dialect;
 use lw_translate::models::Family;
 use lw_wire::Surface;
 
-use super::{Lane, LaneKind};
+use super::{Lane, LaneKind, Speaks};
 
 /// How a lane serves a surface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,103 +54,104 @@ impl Lane {
     /// Whether the lane serves the surface with any model.
     #[must_use]
     pub fn serves(&self, surface: Surface) -> bool {
-        match (self.kind, surface) {
-            (LaneKind::Anthropic, Surface::Embeddings | Surface::GeminiEmbed) => false,
-            (LaneKind::Azure, Surface::CountTokens | Surface::GeminiCount) => false,
-            (LaneKind::Compatible("voyage"), surface) => {
-                matches!(surface, Surface::Embeddings)
-            }
-            (LaneKind::Compatible(_), Surface::CountTokens) => self.speaks.messages,
-            (LaneKind::Compatible(_), Surface::GeminiCount) => false,
-            // Its Agent Platform keeps nothing under these names.
-            (kind, Surface::GeminiFiles) => {
-                kind == LaneKind::Gemini && self.address.project.is_empty()
-            }
-            _ => true,
-        }
+        // Gemini's Agent Platform keeps nothing under these names.
+        let platform = !self.address.project.is_empty();
+        serves(self.kind, self.speaks, surface)
+            && !(surface == Surface::GeminiFiles && platform)
     }
 
     /// How the lane serves the surface with this model; `None` when it cannot.
     #[must_use]
     pub fn way(&self, surface: Surface, model: &str) -> Option<Way> {
-        use Way::{Claude, Count, Embeddings, Native, Translated, TranslatedClaude};
-        if !self.serves(surface) {
-            return None;
-        }
-        Some(match self.kind {
-            LaneKind::OpenAi | LaneKind::Azure => match surface {
-                Surface::Chat | Surface::Responses | Surface::Embeddings => Native,
-                Surface::Messages | Surface::Generate => Translated(Dialect::Responses),
-                Surface::CountTokens | Surface::GeminiCount => Count,
-                Surface::GeminiEmbed => Embeddings,
-                Surface::GeminiFiles => return None,
-            },
-            LaneKind::Compatible(_) => match surface {
-                Surface::Chat | Surface::Embeddings => Native,
-                Surface::Responses if self.speaks.responses => Native,
-                Surface::Messages | Surface::CountTokens if self.speaks.messages => Native,
-                Surface::Responses | Surface::Messages | Surface::Generate => {
-                    Translated(Dialect::Chat)
-                }
-                Surface::GeminiEmbed => Embeddings,
-                Surface::CountTokens | Surface::GeminiCount | Surface::GeminiFiles => return None,
-            },
-            LaneKind::Anthropic => match surface {
-                Surface::Messages | Surface::CountTokens => Native,
-                Surface::Chat | Surface::Responses | Surface::Generate => {
-                    Translated(Dialect::Messages)
-                }
-                Surface::GeminiCount => Count,
-                Surface::Embeddings | Surface::GeminiEmbed | Surface::GeminiFiles => return None,
-            },
-            LaneKind::Bedrock => self.bedrock(surface, model)?,
-            LaneKind::Vertex => match (publisher(model), surface) {
-                (_, Surface::Embeddings | Surface::GeminiEmbed) => Embeddings,
-                (Publisher::Anthropic, Surface::Messages) => Claude,
-                (Publisher::Anthropic, Surface::CountTokens | Surface::GeminiCount) => Count,
-                (Publisher::Anthropic, Surface::Chat | Surface::Responses | Surface::Generate) => {
-                    TranslatedClaude
-                }
-                (Publisher::Google, Surface::Generate | Surface::GeminiCount) => Native,
-                (Publisher::Google, Surface::CountTokens) => Count,
-                (Publisher::Google, Surface::Chat | Surface::Responses | Surface::Messages) => {
-                    Translated(Dialect::Gemini)
-                }
-                (Publisher::Other, Surface::Chat) => Native,
-                (Publisher::Other, Surface::Responses | Surface::Messages | Surface::Generate) => {
-                    Translated(Dialect::Chat)
-                }
-                _ => return None,
-            },
-            LaneKind::Gemini => match surface {
-                Surface::Generate
-                | Surface::GeminiCount
-                | Surface::GeminiEmbed
-                | Surface::GeminiFiles => Native,
-                Surface::Chat | Surface::Responses | Surface::Messages => {
-                    Translated(Dialect::Gemini)
-                }
-                Surface::Embeddings => Embeddings,
-                Surface::CountTokens => Count,
-            },
-        })
+        self.serves(surface)
+            .then(|| way(self.kind, self.speaks, surface, model))?
     }
+}
 
-    fn bedrock(&self, surface: Surface, model: &str) -> Option<Way> {
-        let invoke = self.speaks.invoke && Family::of(model).is_claude();
-        Some(match surface {
-            Surface::Messages if invoke => Way::Claude,
-            Surface::Chat | Surface::Responses | Surface::Generate if invoke => {
-                Way::TranslatedClaude
-            }
-            Surface::Chat | Surface::Responses | Surface::Messages | Surface::Generate => {
-                Way::Translated(Dialect::Converse)
-            }
-            Surface::Embeddings | Surface::GeminiEmbed => Way::Embeddings,
-            Surface::CountTokens | Surface::GeminiCount => Way::Count,
-            Surface::GeminiFiles => return None,
-        })
+fn serves(kind: LaneKind, speaks: Speaks, surface: Surface) -> bool {
+    match (kind, surface) {
+        (LaneKind::Anthropic, Surface::Embeddings | Surface::GeminiEmbed) => false,
+        (LaneKind::Azure, Surface::CountTokens | Surface::GeminiCount) => false,
+        (LaneKind::Compatible("voyage"), surface) => {
+            matches!(surface, Surface::Embeddings)
+        }
+        (LaneKind::Compatible(_), Surface::CountTokens) => speaks.messages,
+        (LaneKind::Compatible(_), Surface::GeminiCount) => false,
+        (kind, Surface::GeminiFiles) => kind == LaneKind::Gemini,
+        _ => true,
     }
+}
+
+fn way(kind: LaneKind, speaks: Speaks, surface: Surface, model: &str) -> Option<Way> {
+    use Way::{Claude, Count, Embeddings, Native, Translated, TranslatedClaude};
+    if !serves(kind, speaks, surface) {
+        return None;
+    }
+    Some(match kind {
+        LaneKind::OpenAi | LaneKind::Azure => match surface {
+            Surface::Chat | Surface::Responses | Surface::Embeddings => Native,
+            Surface::Messages | Surface::Generate => Translated(Dialect::Responses),
+            Surface::CountTokens | Surface::GeminiCount => Count,
+            Surface::GeminiEmbed => Embeddings,
+            Surface::GeminiFiles => return None,
+        },
+        LaneKind::Compatible(_) => match surface {
+            Surface::Chat | Surface::Embeddings => Native,
+            Surface::Responses if speaks.responses => Native,
+            Surface::Messages | Surface::CountTokens if speaks.messages => Native,
+            Surface::Responses | Surface::Messages | Surface::Generate => Translated(Dialect::Chat),
+            Surface::GeminiEmbed => Embeddings,
+            Surface::CountTokens | Surface::GeminiCount | Surface::GeminiFiles => return None,
+        },
+        LaneKind::Anthropic => match surface {
+            Surface::Messages | Surface::CountTokens => Native,
+            Surface::Chat | Surface::Responses | Surface::Generate => Translated(Dialect::Messages),
+            Surface::GeminiCount => Count,
+            Surface::Embeddings | Surface::GeminiEmbed | Surface::GeminiFiles => return None,
+        },
+        LaneKind::Bedrock => bedrock(speaks, surface, model)?,
+        LaneKind::Vertex => match (publisher(model), surface) {
+            (_, Surface::Embeddings | Surface::GeminiEmbed) => Embeddings,
+            (Publisher::Anthropic, Surface::Messages) => Claude,
+            (Publisher::Anthropic, Surface::CountTokens | Surface::GeminiCount) => Count,
+            (Publisher::Anthropic, Surface::Chat | Surface::Responses | Surface::Generate) => {
+                TranslatedClaude
+            }
+            (Publisher::Google, Surface::Generate | Surface::GeminiCount) => Native,
+            (Publisher::Google, Surface::CountTokens) => Count,
+            (Publisher::Google, Surface::Chat | Surface::Responses | Surface::Messages) => {
+                Translated(Dialect::Gemini)
+            }
+            (Publisher::Other, Surface::Chat) => Native,
+            (Publisher::Other, Surface::Responses | Surface::Messages | Surface::Generate) => {
+                Translated(Dialect::Chat)
+            }
+            _ => return None,
+        },
+        LaneKind::Gemini => match surface {
+            Surface::Generate
+            | Surface::GeminiCount
+            | Surface::GeminiEmbed
+            | Surface::GeminiFiles => Native,
+            Surface::Chat | Surface::Responses | Surface::Messages => Translated(Dialect::Gemini),
+            Surface::Embeddings => Embeddings,
+            Surface::CountTokens => Count,
+        },
+    })
+}
+
+fn bedrock(speaks: Speaks, surface: Surface, model: &str) -> Option<Way> {
+    let invoke = speaks.invoke && Family::of(model).is_claude();
+    Some(match surface {
+        Surface::Messages if invoke => Way::Claude,
+        Surface::Chat | Surface::Responses | Surface::Generate if invoke => Way::TranslatedClaude,
+        Surface::Chat | Surface::Responses | Surface::Messages | Surface::Generate => {
+            Way::Translated(Dialect::Converse)
+        }
+        Surface::Embeddings | Surface::GeminiEmbed => Way::Embeddings,
+        Surface::CountTokens | Surface::GeminiCount => Way::Count,
+        Surface::GeminiFiles => return None,
+    })
 }
 
 #[cfg(test)]
@@ -176,5 +177,93 @@ mod tests {
         ] {
             assert_eq!(publisher(model), expected, "{model}");
         }
+    }
+
+    /// What `docs/compatibility.md` says of surfaces and kinds is made of this snapshot.
+    #[test]
+    fn every_surface_has_its_way_to_every_kind() {
+        let speaks = Speaks::default();
+        let invokes = Speaks {
+            invoke: true,
+            ..speaks
+        };
+        let responds = Speaks {
+            responses: true,
+            ..speaks
+        };
+        let rows = [
+            ("OpenAI", LaneKind::OpenAi, speaks, "gpt-5"),
+            ("Azure OpenAI", LaneKind::Azure, speaks, "gpt-5"),
+            ("Anthropic", LaneKind::Anthropic, speaks, "claude-opus-4-6"),
+            ("Bedrock", LaneKind::Bedrock, speaks, "amazon.nova-pro-v1:0"),
+            (
+                "Bedrock, Claude by `anthropic_invoke`",
+                LaneKind::Bedrock,
+                invokes,
+                "anthropic.claude-opus-4-6-v1",
+            ),
+            (
+                "Vertex AI, Gemini",
+                LaneKind::Vertex,
+                speaks,
+                "gemini-2.5-pro",
+            ),
+            (
+                "Vertex AI, Claude",
+                LaneKind::Vertex,
+                speaks,
+                "claude-opus-4-6",
+            ),
+            (
+                "Vertex AI, other publishers",
+                LaneKind::Vertex,
+                speaks,
+                "meta/llama-4-maas",
+            ),
+            ("Gemini", LaneKind::Gemini, speaks, "gemini-2.5-pro"),
+            (
+                "Compatible servers",
+                LaneKind::Compatible("custom"),
+                speaks,
+                "llama-3.3",
+            ),
+            (
+                "Compatible servers with `responses_api`",
+                LaneKind::Compatible("custom"),
+                responds,
+                "llama-3.3",
+            ),
+            (
+                "Voyage",
+                LaneKind::Compatible("voyage"),
+                speaks,
+                "voyage-3.5",
+            ),
+        ];
+        let surfaces = [
+            ("chat", Surface::Chat),
+            ("responses", Surface::Responses),
+            ("messages", Surface::Messages),
+            ("generate", Surface::Generate),
+            ("embeddings", Surface::Embeddings),
+            ("gemini_embed", Surface::GeminiEmbed),
+            ("count_tokens", Surface::CountTokens),
+            ("gemini_count", Surface::GeminiCount),
+        ];
+        let table: Vec<serde_json::Value> = rows
+            .iter()
+            .map(|(name, kind, speaks, model)| {
+                let ways: serde_json::Map<String, serde_json::Value> = surfaces
+                    .iter()
+                    .map(|(word, surface)| {
+                        let shown = way(*kind, *speaks, *surface, model);
+                        let shown = shown.map(|way| format!("{way:?}"));
+                        ((*word).to_owned(), shown.into())
+                    })
+                    .collect();
+                serde_json::json!({"provider": name, "ways": ways})
+            })
+            .collect();
+        insta::assert_json_snapshot!(table);
     }
 }

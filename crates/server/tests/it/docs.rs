@@ -38,6 +38,7 @@ pages! {
     api_holds: "docs/api.md",
     audit_holds: "docs/audit.md",
     coding_tools_hold: "docs/coding-tools.md",
+    compatibility_holds: "docs/compatibility.md",
     config_as_code_holds: "docs/config-as-code.md",
     getting_started_holds: "docs/getting-started.md",
     how_to_add_a_provider_holds: "docs/how-to-add-a-provider.md",
