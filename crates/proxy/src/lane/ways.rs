@@ -56,8 +56,7 @@ impl Lane {
     pub fn serves(&self, surface: Surface) -> bool {
         // Gemini's Agent Platform keeps nothing under these names.
         let platform = !self.address.project.is_empty();
-        serves(self.kind, self.speaks, surface)
-            && !(surface == Surface::GeminiFiles && platform)
+        serves(self.kind, self.speaks, surface) && !(surface == Surface::GeminiFiles && platform)
     }
 
     /// How the lane serves the surface with this model; `None` when it cannot.
