@@ -18,7 +18,7 @@ use super::load::{Expect, Held, OPENING_GAP, Pace, Shot, Slice, connect, histogr
 use super::process::{Cpu, Memory};
 use super::report::{Added, LoadRow, MemoryRow, Quantiles, Spread};
 use super::rig::{CHAT, Rig, Target, probe};
-use super::scenario::{Answer, Scenario, body};
+use super::scenario::{Answer, FOREIGN_MODEL, MODEL, Scenario, body};
 
 /// Part of the lowest maximum among the targets at which latency is measured.
 const LOAD_FACTOR: f64 = 0.5;
@@ -106,7 +106,7 @@ pub(crate) async fn load(
     scenario: Scenario,
     effort: Effort,
 ) -> anyhow::Result<Vec<LoadRow>> {
-    let mut lanes = lanes(rig, scenario.request_bytes(), scenario.answer()).await?;
+    let mut lanes = lanes(rig, Wanted::of(scenario)).await?;
     for lane in &mut lanes {
         slice(rig, lane, Pace::Closed, effort.warm_up(), effort).await?;
     }
@@ -157,7 +157,12 @@ pub(crate) async fn slow_streams(
     let bytes = scenario.request_bytes();
     // First the same streams without a pace: what they look like, and what every process sets up
     // once, which is not to be put to the open streams.
-    let warm = lanes(rig, bytes, Answer::Stream { frames, pace_ms: 0 }).await?;
+    let wanted = |pace_ms| Wanted {
+        bytes,
+        answer: Answer::Stream { frames, pace_ms },
+        translated: false,
+    };
+    let warm = lanes(rig, wanted(0)).await?;
     let mut rows = Vec::with_capacity(warm.len());
     for mut lane in warm {
         let few = Effort {
@@ -166,7 +171,7 @@ pub(crate) async fn slow_streams(
         };
         slice(rig, &mut lane, Pace::Closed, few.warm_up(), few).await?;
         tokio::time::sleep(effort.idle).await;
-        let request = request_to(rig, lane.target, bytes, Answer::Stream { frames, pace_ms })?;
+        let request = request_to(rig, lane.target, wanted(pace_ms))?;
         let shot = Rc::new(Shot {
             request,
             address: lane.shot.address,
@@ -256,20 +261,47 @@ pub(crate) async fn idle(
     Ok(rows)
 }
 
-/// Probes every target; what comes from the provider directly is what all must answer.
-async fn lanes(rig: &mut Rig, bytes: usize, answer: Answer) -> anyhow::Result<Vec<Lane>> {
+/// What every target is asked.
+#[derive(Clone, Copy)]
+struct Wanted {
+    /// Size of the request's body.
+    bytes: usize,
+    answer: Answer,
+    /// The gateway has to translate.
+    translated: bool,
+}
+
+impl Wanted {
+    fn of(scenario: Scenario) -> Self {
+        Self {
+            bytes: scenario.request_bytes(),
+            answer: scenario.answer(),
+            translated: scenario.is_translated(),
+        }
+    }
+}
+
+/// Probes every target; what comes from the provider directly is what all must answer, unless the gateway
+/// translates: then its own first answer is what it must go on answering.
+async fn lanes(rig: &mut Rig, wanted: Wanted) -> anyhow::Result<Vec<Lane>> {
+    let answer = wanted.answer;
     let stream = matches!(answer, Answer::Stream { .. });
     let mut lanes: Vec<Lane> = Vec::new();
     let mut expect = None;
     for target in rig.targets() {
-        let request = request_to(rig, target, bytes, answer)?;
+        let request = request_to(rig, target, wanted)?;
         let (address, _) = rig.address(target, stream)?;
         let probed = probe(target, address, &request, stream).await?;
         if target == Target::Gateway {
             rig.gateway.add_sent(1);
         }
         let body_bytes = probed.body.len() as u64;
-        let expect = *expect.get_or_insert(Expect { body_bytes, stream });
+        let own = Expect { body_bytes, stream };
+        let expect = if wanted.translated {
+            own
+        } else {
+            *expect.get_or_insert(own)
+        };
         let shot = Rc::new(Shot {
             address,
             request,
@@ -287,13 +319,23 @@ async fn lanes(rig: &mut Rig, bytes: usize, answer: Answer) -> anyhow::Result<Ve
     Ok(lanes)
 }
 
-fn request_to(rig: &Rig, target: Target, bytes: usize, answer: Answer) -> anyhow::Result<Vec<u8>> {
+fn request_to(rig: &Rig, target: Target, wanted: Wanted) -> anyhow::Result<Vec<u8>> {
+    let Wanted {
+        bytes,
+        answer,
+        translated,
+    } = wanted;
+    let model = if translated && target == Target::Gateway {
+        FOREIGN_MODEL
+    } else {
+        MODEL
+    };
     let (address, key) = rig.address(target, matches!(answer, Answer::Stream { .. }))?;
     Ok(http::request(
         address,
         CHAT,
         Some(key),
-        Some(&body(bytes, answer)),
+        Some(&body(bytes, answer, model)),
     ))
 }
 

@@ -177,6 +177,8 @@ async fn measure_one(
         | Scenario::Stream50
         | Scenario::TlsJson1k
         | Scenario::TlsStream50
+        | Scenario::TranslatedJson1k
+        | Scenario::TranslatedStream50
         // Measured elsewhere, with processes of its own.
         | Scenario::Scale => {
             report

@@ -319,14 +319,22 @@ impl Gateway {
 
     async fn set_up(&mut self, provider: &str) -> anyhow::Result<()> {
         let scopes = json!([{"scope_type": "organization", "scope_id": "acme"}]);
-        let provider = json!({
-            "provider": "openai",
-            "name": "mock",
-            "scopes": scopes,
-            "custom_keys": {"OPENAI_API_KEY": MOCK_KEY, "OPENAI_BASE_URL": provider},
-        });
-        self.create("/api/gateway/v1/model-providers", &provider)
-            .await?;
+        for (kind, keys) in [
+            (
+                "openai",
+                json!({"OPENAI_API_KEY": MOCK_KEY, "OPENAI_BASE_URL": provider}),
+            ),
+            (
+                "anthropic",
+                json!({"ANTHROPIC_API_KEY": MOCK_KEY, "ANTHROPIC_BASE_URL": provider}),
+            ),
+        ] {
+            let row = json!({
+                "provider": kind, "name": format!("mock {kind}"), "scopes": scopes,
+                "custom_keys": keys,
+            });
+            self.create("/api/gateway/v1/model-providers", &row).await?;
+        }
         let key = json!({"name": "bench", "scopes": scopes});
         let key = self.create("/api/gateway/v1/virtual-keys", &key).await?;
         let secret = key.get("secret").and_then(Value::as_str);

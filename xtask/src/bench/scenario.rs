@@ -51,6 +51,14 @@ pub(crate) enum Scenario {
     #[value(name = "tls-stream-50")]
     #[serde(rename = "tls-stream-50")]
     TlsStream50,
+    /// json-1k for a model of Anthropic: request and answer are translated.
+    #[value(name = "translated-json-1k")]
+    #[serde(rename = "translated-json-1k")]
+    TranslatedJson1k,
+    /// stream-50 for a model of Anthropic: the stream is translated.
+    #[value(name = "translated-stream-50")]
+    #[serde(rename = "translated-stream-50")]
+    TranslatedStream50,
     /// Many streams open at once, a frame a second each: memory.
     SlowStreams,
     /// Nothing at all: memory after the start.
@@ -84,6 +92,8 @@ impl Scenario {
             | Self::Stream50
             | Self::TlsJson1k
             | Self::TlsStream50
+            | Self::TranslatedJson1k
+            | Self::TranslatedStream50
             | Self::SlowStreams
             | Self::Idle
             | Self::Scale => KIB,
@@ -97,11 +107,12 @@ impl Scenario {
             | Self::Json100k
             | Self::Json1m
             | Self::TlsJson1k
+            | Self::TranslatedJson1k
             | Self::Idle
             | Self::Scale => Answer::Json { bytes: KIB },
             Self::Answer100k => Answer::Json { bytes: 100 * KIB },
             Self::Answer1m => Answer::Json { bytes: KIB * KIB },
-            Self::Stream50 | Self::TlsStream50 => Answer::Stream {
+            Self::Stream50 | Self::TlsStream50 | Self::TranslatedStream50 => Answer::Stream {
                 frames: 50,
                 pace_ms: 0,
             },
@@ -117,6 +128,12 @@ impl Scenario {
         matches!(self, Self::TlsJson1k | Self::TlsStream50)
     }
 
+    /// Whether the gateway calls a provider of another dialect. Nobody else can: the others ask for the same
+    /// answer in the caller's.
+    pub(crate) fn is_translated(self) -> bool {
+        matches!(self, Self::TranslatedJson1k | Self::TranslatedStream50)
+    }
+
     pub(crate) fn log_level(self) -> &'static str {
         if self == Self::Json1kInfo {
             "info"
@@ -126,8 +143,13 @@ impl Scenario {
     }
 }
 
+/// The model that every target is asked for.
+pub(crate) const MODEL: &str = "gpt-4o-mini";
+/// The model that the gateway is asked for when it shall translate.
+pub(crate) const FOREIGN_MODEL: &str = "anthropic/claude-haiku-4-5";
+
 /// A chat request of exactly `bytes` bytes that asks the mock provider for `answer`.
-pub(crate) fn body(bytes: usize, answer: Answer) -> Vec<u8> {
+pub(crate) fn body(bytes: usize, answer: Answer, model: &str) -> Vec<u8> {
     let (directive, options) = match answer {
         Answer::Json { bytes } => (serde_json::json!({"response_bytes": bytes}), ""),
         // Usage is asked for, so that no gateway has a reason to add that wish.
@@ -138,7 +160,7 @@ pub(crate) fn body(bytes: usize, answer: Answer) -> Vec<u8> {
     };
     let directive = directive.to_string().replace('"', "\\\"");
     let start = format!(
-        r#"{{"model":"gpt-4o-mini"{options},"messages":[{{"role":"user","content":"[[mock:{directive}]] "#
+        r#"{{"model":"{model}"{options},"messages":[{{"role":"user","content":"[[mock:{directive}]] "#
     );
     let end = r#""}]}"#;
     let filler = bytes.saturating_sub(start.len() + end.len());
@@ -156,7 +178,7 @@ mod tests {
     #[test]
     fn bodies_are_json_of_the_promised_size_with_the_directive_inside() {
         for scenario in Scenario::value_variants() {
-            let bytes = body(scenario.request_bytes(), scenario.answer());
+            let bytes = body(scenario.request_bytes(), scenario.answer(), MODEL);
             assert_eq!(bytes.len(), scenario.request_bytes());
             let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
             let prompt = json["messages"][0]["content"].as_str().unwrap();

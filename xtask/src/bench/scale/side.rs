@@ -19,7 +19,7 @@ use super::ask::Ask;
 use crate::bench::http::{Client, request, request_with};
 use crate::bench::process::Child;
 use crate::bench::rig::{API_KEY, CHAT, Listening, Settings, launch};
-use crate::bench::scenario::{Scenario, body};
+use crate::bench::scenario::{MODEL, Scenario, body};
 
 /// Secrets of the installations, so that what is filled in can be used.
 const CREDENTIALS_SECRET: &str = "5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e";
@@ -166,7 +166,7 @@ impl Side {
         let running = self.running.as_ref().context("not running")?;
         let secret = &self.filled.key(key)?.secret;
         let scenario = Scenario::Scale;
-        let body = body(scenario.request_bytes(), scenario.answer());
+        let body = body(scenario.request_bytes(), scenario.answer(), MODEL);
         let address = running.listening.gateway;
         Ok(request(address, CHAT, Some(secret), Some(&body)))
     }
