@@ -282,8 +282,8 @@ async fn answered(
     if let Some(encoding) = encoded {
         reply_head.insert(CONTENT_ENCODING, encoding.clone());
     }
+    let as_list = surface.is_gemini() && !asks_for_events(head.query.as_deref());
     let conversion = if parts.status.is_success() {
-        let as_list = surface.is_gemini() && !asks_for_events(head.query.as_deref());
         Conversion::new(&exchange, as_list)
     } else {
         None
@@ -300,7 +300,12 @@ async fn answered(
             Err(error) => return refuse(&mut call, error),
         }
     } else if event_stream {
-        stream_head(&mut reply_head, conversion.is_some(), head);
+        let kind = if as_list {
+            "application/json"
+        } else {
+            "text/event-stream"
+        };
+        stream_head(&mut reply_head, conversion.is_some().then_some(kind), head);
         let tap = tap(&call, form, held_of_stream(&call), native);
         match first_bytes(body).await {
             Ok((early, body)) => match converted(early, conversion) {
@@ -378,9 +383,9 @@ pub(crate) fn reply_head(
 }
 
 /// What the head of every stream says.
-fn stream_head(reply: &mut HeaderMap, converted: bool, head: &CallerHead) {
-    if converted {
-        reply.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+fn stream_head(reply: &mut HeaderMap, converted: Option<&'static str>, head: &CallerHead) {
+    if let Some(kind) = converted {
+        reply.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     }
     reply.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     if head.http1 {

@@ -281,6 +281,32 @@ fn a_refusal_comes_out_in_the_callers_dialect_with_status_words_and_the_time_to_
     }
 }
 
+#[test]
+fn a_gemini_stream_without_events_is_a_json_list_whoever_answers() {
+    let mock = provider();
+    for lane in [&lanes(&mock)[0], &gemini(&mock)] {
+        let (gateway, key) = with_lane(lane);
+        let (_, question) = questions(lane, true).remove(3);
+        let path = question.path.trim_end_matches("?alt=sse").to_owned();
+        let answer = gateway.call(&Ask::post(
+            &format!("{path}?key={}", key.secret),
+            "",
+            &question.body,
+        ));
+        let at = format!("{}: {}", lane.kind, answer.text());
+        assert_eq!(answer.status(), 200, "{at}");
+        let kind = answer.header("content-type").unwrap_or_default();
+        assert!(kind.starts_with("application/json"), "{kind}: {at}");
+        let list = answer.json();
+        let last = list.as_array().and_then(|list| list.last());
+        let reason = last.and_then(|last| last.pointer("/candidates/0/finishReason"));
+        assert_eq!(reason, Some(&json!("STOP")), "{at}");
+        let truth = mock.truth().pop().expect("a generation");
+        let entry = gateway.book().ended(&answer.request_id());
+        assert_eq!(entry.usage, usage(&truth.usage), "{at}");
+    }
+}
+
 /// Streams that end badly in the provider's own framing, for callers of other dialects: one terminal frame,
 /// and a bill that is an estimate.
 #[test]
