@@ -14,14 +14,16 @@ use http::{HeaderMap, Method, Request, Response};
 use http_body_util::BodyExt as _;
 use lw_cloud::sigv4::{self, BodyHash};
 use lw_cloud::{
-    Background, Bearer, CloudError, Env, FileFailure, HttpFailure, Outside, Reach, TokenHttp,
+    AwsCredentials, Background, Bearer, CloudError, Env, FileFailure, HttpFailure, Outside, Reach,
+    TokenHttp,
 };
-use lw_core::{Clock, Code, Error};
+use lw_core::{Clock, Code, Error, Secret};
 use lw_upstream::{AddressGuard, Endpoint, Pool, RequestBody, Timeouts, UpstreamError};
 use rustls::ClientConfig;
 use tokio::time::{Instant, timeout};
 
 use crate::lane::{Access, AwsAccess, Lane};
+use crate::redact::Secrets;
 
 /// How long one request for a token may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -30,14 +32,30 @@ const LARGEST: usize = 64 * 1024;
 /// The largest credential file.
 const LARGEST_FILE: u64 = 1024 * 1024;
 
-/// What authorised a call, to be told how it went.
+/// What authorised a call: to be told how it went, and to be taken out of what the provider echoes.
+#[derive(Debug, Default)]
 pub(crate) enum Authorised {
-    /// Nothing that could be told.
+    /// Nothing beyond what the row holds itself.
+    #[default]
     Plainly,
     /// One of several keys.
     ByKey(usize),
     /// A token.
     ByToken(Arc<Bearer>),
+    /// Keys that were fetched.
+    BySignature(Arc<AwsCredentials>),
+}
+
+impl Authorised {
+    /// `bytes` without what was fetched for this call. The row's own secrets are the lane's to take out.
+    pub(crate) fn take_out(&self, bytes: Bytes) -> Bytes {
+        let secrets = match self {
+            Self::Plainly | Self::ByKey(_) => return bytes,
+            Self::ByToken(bearer) => Secrets::new([bearer.token().expose()]),
+            Self::BySignature(keys) => Secrets::new(keys.secrets().map(Secret::expose)),
+        };
+        secrets.take_out(bytes)
+    }
 }
 
 /// Puts the credential on a request that is complete but for it.
@@ -71,14 +89,14 @@ pub(crate) async fn authorise(
             Ok(Authorised::ByToken(bearer))
         }
         Access::Signature(access) => {
-            let held;
-            let credentials = match access {
-                AwsAccess::Stored(credentials) => credentials,
+            let held: Arc<AwsCredentials>;
+            let (credentials, authorised) = match access {
+                AwsAccess::Stored(credentials) => (credentials, Authorised::Plainly),
                 AwsAccess::Fetched(token) => {
                     held = Box::pin(token.get(outside))
                         .await
                         .map_err(|error| no_token(lane, &error))?;
-                    &*held
+                    (&*held, Authorised::BySignature(held.clone()))
                 }
             };
             let content_type = headers
@@ -106,7 +124,7 @@ pub(crate) async fn authorise(
                 .because(error)
             })?;
             signed.put_on(headers);
-            Ok(Authorised::Plainly)
+            Ok(authorised)
         }
     }
 }

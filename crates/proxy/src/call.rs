@@ -23,6 +23,7 @@ use lw_wire::tap::{Observed, Tap};
 use lw_wire::{Surface, capture};
 use tokio::time::Instant;
 
+use crate::access::Authorised;
 use crate::attribution::{self, Attribution};
 use crate::bundle::{Bundle, Capture};
 use crate::ended::Ended;
@@ -89,6 +90,8 @@ pub(crate) struct Dispatch {
     pub(crate) renamed_max_tokens: bool,
     /// Names of parameters that were left out (providers 13), sorted.
     pub(crate) dropped: Vec<String>,
+    /// What authorised the call.
+    pub(crate) authorised: Authorised,
 }
 
 impl Dispatch {
@@ -106,6 +109,7 @@ impl Dispatch {
             outcome: "network",
             renamed_max_tokens: false,
             dropped: Vec::new(),
+            authorised: Authorised::Plainly,
         }
     }
 }
@@ -226,6 +230,18 @@ impl Call {
         let bundle = self.bundle.as_ref();
         let guarded = |lane: &Lane| bundle.is_some_and(|bundle| lane.guards(&bundle.project_id));
         self.lane().is_some_and(guarded)
+    }
+
+    /// What a provider wrote about a failure, without our secrets.
+    pub(crate) fn without_secrets(&self, bytes: bytes::Bytes) -> bytes::Bytes {
+        let bytes = match self.lane() {
+            Some(lane) => lane.secrets.take_out(bytes),
+            None => bytes,
+        };
+        match &self.dispatch {
+            Some(dispatch) => dispatch.authorised.take_out(bytes),
+            None => bytes,
+        }
     }
 
     /// What the headers of the answer say about the request, as far as it is known.

@@ -159,7 +159,7 @@ pub(crate) async fn attempt(
     let mut headers = headers::upstream(&head.headers, lane, surface, &gateway.user_agent);
     headers::accept(&mut headers, exchange, streaming);
     let body = body.into_inner();
-    let authorised = access::authorise(
+    dispatch.authorised = access::authorise(
         &worker.outside,
         lane,
         endpoint,
@@ -186,7 +186,7 @@ pub(crate) async fn attempt(
             dispatch.tier = headers::served_tier(sent.response.headers());
             dispatch.outcome = outcome(status);
             call.status = status.as_u16();
-            access::answered(&worker.outside, lane, &authorised, status.as_u16());
+            access::answered(&worker.outside, lane, &dispatch.authorised, status.as_u16());
             Ok(sent.response)
         }
         Err(error) => {
@@ -572,10 +572,7 @@ pub(crate) async fn whole(
 /// Reads a provider's error as it came. Only our own secrets, should they stand in there, are taken out.
 pub(crate) async fn provider_error(call: &mut Call, body: UpstreamBody) -> Result<Bytes, Error> {
     let whole = whole(call, body, ERROR_HELD, "an error").await?;
-    let whole = match call.lane() {
-        Some(lane) => lane.secrets.take_out(whole),
-        None => whole,
-    };
+    let whole = call.without_secrets(whole);
     call.bytes_out = whole.len() as u64;
     call.first_byte_us = Some(micros(call.start));
     let name = provider_error_name(&whole);

@@ -99,7 +99,13 @@ impl Ended {
         // A provider may echo our secrets in what it says about a failure.
         let output = match (self.output, lane) {
             (Some(captured), Some(lane)) if end.error_type.is_some() => Some(Captured {
-                pieces: vec![lane.secrets.take_out(captured.pieces.concat().into())],
+                pieces: vec![{
+                    let whole = lane.secrets.take_out(captured.pieces.concat().into());
+                    match &dispatch {
+                        Some(dispatch) => dispatch.authorised.take_out(whole),
+                        None => whole,
+                    }
+                }],
                 ..captured
             }),
             (output, _) => output,

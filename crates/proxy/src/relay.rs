@@ -248,9 +248,10 @@ impl Relay {
             self.withheld.push(piece);
             std::mem::take(&mut self.withheld).concat().into()
         };
-        match self.call.lane() {
-            Some(lane) if fails => lane.secrets.take_out(piece),
-            _ => piece,
+        if fails {
+            self.call.without_secrets(piece)
+        } else {
+            piece
         }
     }
 

@@ -126,7 +126,7 @@ fn ended(call: &mut Call, provider: &HeaderMap, body: Vec<u8>, told: Told, strea
 pub(crate) fn failed(call: &mut Call, parts: &Parts, body: &Bytes, exchange: Exchange) -> Reply {
     let Some((provider, body)) = call
         .lane()
-        .map(|lane| (lane.kind.as_str(), lane.secrets.take_out(body.clone())))
+        .map(|lane| (lane.kind.as_str(), call.without_secrets(body.clone())))
     else {
         return refuse(
             call,

@@ -63,7 +63,7 @@ fn gemini(mock: &MockProvider) -> Lane {
     Lane {
         kind: "gemini",
         model: "gemini-2.5-flash",
-        keys: json!({"GEMINI_API_KEY": "gemini-key"}),
+        keys: json!({"GEMINI_API_KEY": "sk-lane-secret-4"}),
         config: json!({"base_url": mock.base_url()}),
     }
 }
@@ -74,19 +74,19 @@ fn lanes(mock: &MockProvider) -> Vec<Lane> {
         Lane {
             kind: "openai",
             model: "gpt-5-mini",
-            keys: json!({"OPENAI_API_KEY": "sk-1", "OPENAI_BASE_URL": format!("{url}/v1")}),
+            keys: json!({"OPENAI_API_KEY": "sk-lane-secret-1", "OPENAI_BASE_URL": format!("{url}/v1")}),
             config: json!({}),
         },
         Lane {
             kind: "azure",
             model: "gpt-5-mini",
-            keys: json!({"AZURE_OPENAI_API_KEY": "az-1", "AZURE_OPENAI_ENDPOINT": url}),
+            keys: json!({"AZURE_OPENAI_API_KEY": "sk-lane-secret-2", "AZURE_OPENAI_ENDPOINT": url}),
             config: json!({"deployment_map": {"gpt-5-mini": "mini-deployment"}}),
         },
         Lane {
             kind: "anthropic",
             model: "claude-haiku-4-5",
-            keys: json!({"ANTHROPIC_API_KEY": "sk-ant", "ANTHROPIC_BASE_URL": url}),
+            keys: json!({"ANTHROPIC_API_KEY": "sk-lane-secret-3", "ANTHROPIC_BASE_URL": url}),
             config: json!({}),
         },
         bedrock(mock),
@@ -304,6 +304,36 @@ fn a_gemini_stream_without_events_is_a_json_list_whoever_answers() {
         let truth = mock.truth().pop().expect("a generation");
         let entry = gateway.book().ended(&answer.request_id());
         assert_eq!(entry.usage, usage(&truth.usage), "{at}");
+    }
+}
+
+#[test]
+fn a_credential_that_a_provider_echoes_is_not_passed_on_even_when_it_was_fetched() {
+    let mock = provider();
+    for lane in lanes(&mock) {
+        let (gateway, key) = with_lane(&lane);
+        let (_, first) = questions(&lane, false).remove(0);
+        gateway.call(&first.with(&key)).fine(200);
+        for (surface, question) in questions(&lane, false) {
+            once(&mock, &json!({"echo_credential_in_error": true}));
+            let answer = gateway.call(&question.with(&key));
+            let (status, text) = (answer.status(), answer.text());
+            let at = format!("{surface} on {} {}: {text}", lane.kind, lane.model);
+            assert_eq!(status, 401, "{at}");
+            // A signature is no secret; everything else is cut out where it stood.
+            assert!(
+                text.contains("[redacted]") || lane.kind == "bedrock",
+                "{at}"
+            );
+            for secret in [
+                "mock-secret",
+                "ya29.",
+                "sk-lane-secret",
+                "BEGIN PRIVATE KEY",
+            ] {
+                assert!(!text.contains(secret), "{at}");
+            }
+        }
     }
 }
 
