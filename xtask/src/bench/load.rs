@@ -47,12 +47,13 @@ pub(crate) struct Expect {
 }
 
 impl Expect {
-    /// Two percent and 64 bytes are for ids and times in the answer, whose digits vary.
+    /// Four percent and 64 bytes are for ids and times in the answer, whose digits vary: a translated stream
+    /// repeats an id in every frame.
     fn check(self, response: &Response) -> anyhow::Result<()> {
         ensure!(response.status() == 200, "status {}", response.status());
         let off = response.body_bytes().abs_diff(self.body_bytes);
         ensure!(
-            off <= 64 + self.body_bytes / 50,
+            off <= 64 + self.body_bytes / 25,
             "{} bytes of body where {} were expected",
             response.body_bytes(),
             self.body_bytes
