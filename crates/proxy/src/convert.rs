@@ -62,7 +62,11 @@ impl Conversion {
                     list: as_list.then(List::default),
                 }))
             }
-            Exchange::Native | Exchange::Vectors(_) | Exchange::Counted(_) | Exchange::Part => None,
+            Exchange::Native
+            | Exchange::Near
+            | Exchange::Vectors(_)
+            | Exchange::Counted(_)
+            | Exchange::Part => None,
         }
     }
 

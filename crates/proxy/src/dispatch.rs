@@ -151,7 +151,7 @@ pub(crate) async fn attempt(
         .get(dispatch.lane)
         .ok_or_else(|| lost("no lane"))?;
     let endpoint = lane.endpoint.as_ref().map_err(|why| lost_address(why))?;
-    let path = if exchange.is_native() {
+    let path = if exchange.takes_query() {
         with_query(&path, head.query.as_deref())?
     } else {
         path

@@ -22,6 +22,8 @@ use crate::{counting, fetch, vectors};
 pub(crate) enum Exchange {
     /// It is passed on as it comes.
     Native,
+    /// The same, from another cloud than the one whose dialect it is: the caller's query string is not for it.
+    Near,
     /// Its frames are taken out of the cloud's own framing; what is inside is passed on.
     Unframed,
     /// It is written in the caller's dialect.
@@ -37,6 +39,12 @@ pub(crate) enum Exchange {
 impl Exchange {
     /// Whether the provider's bytes are what the caller gets.
     pub(crate) const fn is_native(&self) -> bool {
+        matches!(self, Self::Native | Self::Near)
+    }
+
+    /// Whether the caller's query string is the provider's to read. Google refuses parameters that it does
+    /// not know, such as the `beta` of coding tools.
+    pub(crate) const fn takes_query(&self) -> bool {
         matches!(self, Self::Native)
     }
 }
@@ -132,14 +140,18 @@ fn near_native(
     betas: &[String],
 ) -> Result<Target, Error> {
     let stream = streams(call);
-    let body = edited_claude(lane.kind, &body_of(call), betas)?;
+    let mut body = body_of(call);
+    if let Some(cuts) = lw_translate::seals::foreign(Dialect::Messages, &body) {
+        body = cuts.apply(&body).into_inner().concat().into();
+    }
+    let body = edited_claude(lane.kind, &body, betas)?;
     Ok(Target {
         lane: foreign.lane,
         path: lane.path(Operation::Messages { stream }, &foreign.model)?,
         body: with_extras(lane, body),
         exchange: match lane.kind {
             LaneKind::Bedrock if stream => Exchange::Unframed,
-            _ => Exchange::Native,
+            _ => Exchange::Near,
         },
     })
 }

@@ -48,7 +48,11 @@ pub(crate) async fn answer(
             Ok(json) => finished(&mut call, &parts.headers, json, Told::default()),
             Err(error) => refuse(&mut call, error),
         },
-        Exchange::Native | Exchange::Unframed | Exchange::Vectors(_) | Exchange::Part => refuse(
+        Exchange::Native
+        | Exchange::Near
+        | Exchange::Unframed
+        | Exchange::Vectors(_)
+        | Exchange::Part => refuse(
             &mut call,
             Error::new(Code::InternalError, "the answer was lost").because("not translated"),
         ),

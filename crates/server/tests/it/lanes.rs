@@ -282,6 +282,35 @@ fn a_refusal_comes_out_in_the_callers_dialect_with_status_words_and_the_time_to_
 }
 
 #[test]
+fn claude_on_another_cloud_gets_no_query_and_no_seal_of_another_vendor() {
+    let mock = provider();
+    let lane = vertex(&mock, "claude-haiku-4-5@20251001");
+    let (gateway, key) = with_lane(&lane);
+    let body = json!({
+        "model": format!("vertex/{}", lane.model), "max_tokens": 500,
+        "messages": [
+            {"role": "user", "content": "What is the weather in Paris?"},
+            {"role": "assistant", "content": [
+                {"type": "thinking", "thinking": "Hm.", "signature": "lw1.openai.gAAAAB"},
+                {"type": "text", "text": "Let me check."},
+            ]},
+            {"role": "user", "content": "And?"},
+        ],
+    });
+    let answer = gateway.call(&Ask::post("/v1/messages?beta=true", &key.secret, body));
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    let seen = format!("{:?}", mock.requests().pop().expect("a request"));
+    assert!(
+        seen.contains("rawPredict") && seen.contains("Let me check."),
+        "{seen}"
+    );
+    assert!(
+        !seen.contains("beta=true") && !seen.contains("lw1."),
+        "{seen}"
+    );
+}
+
+#[test]
 fn a_gemini_stream_without_events_is_a_json_list_whoever_answers() {
     let mock = provider();
     for lane in [&lanes(&mock)[0], &gemini(&mock)] {
