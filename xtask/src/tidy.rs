@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lw-store", &["lw-core"]),
     ("lw-store-sql", &["lw-core", "lw-store"]),
     ("lw-spool", &["lw-core", "lw-store"]),
+    ("lw-governor", &["lw-core", "lw-engine", "lw-store"]),
     (
         "lw-proxy",
         &[
@@ -27,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lw-wire",
             "lw-translate",
             "lw-engine",
+            "lw-governor",
             "lw-upstream",
             "lw-cloud",
             "lw-store",
@@ -46,6 +48,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lw-crypto",
             "lw-wire",
             "lw-engine",
+            "lw-governor",
             "lw-upstream",
             "lw-cloud",
             "lw-store",

@@ -5,9 +5,16 @@
 //! brings the facts. Start at [`access`] for permissions, [`resolve`] for names and [`price`] for money.
 
 pub mod access;
+pub mod account;
+pub mod breaker;
 pub mod budget_scope;
+pub mod cache_rule;
 pub mod eligible;
+pub mod guardrail;
+pub mod limit;
 pub mod pattern;
 pub mod period;
 pub mod price;
 pub mod resolve;
+pub mod route;
+pub mod rules;

@@ -5,11 +5,14 @@
 //!
 //! Start at [`envelope`] for requests and [`tap`] for responses.
 
+pub mod cache;
 pub mod capture;
 pub mod envelope;
 pub mod splice;
+pub mod speech;
 pub mod sse;
 pub mod stored;
+pub mod subjects;
 pub mod tap;
 pub mod usage;
 

@@ -1,0 +1,1 @@
+//! The circuit breaker of one credential (data-plane 13.5).

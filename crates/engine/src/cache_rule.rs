@@ -1,0 +1,1 @@
+//! Which cache rule applies to a request, and the mode that results (data-plane 14).

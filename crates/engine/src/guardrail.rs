@@ -1,0 +1,1 @@
+//! The built-in evaluators of guardrails (domain 15).

@@ -1,0 +1,1 @@
+//! The limiter: requests and tokens against ceilings (data-plane 10).

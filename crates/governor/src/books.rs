@@ -1,0 +1,1 @@
+//! What is spent and held of budgets.

@@ -1,0 +1,1 @@
+//! Levels of rate limits by key and by provider.

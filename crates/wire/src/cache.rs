@@ -1,0 +1,1 @@
+//! Prompt-cache directives of bodies: found, removed, added (data-plane 14).
