@@ -6,113 +6,37 @@
 //!
 //! Start at [`Call::end`].
 
+mod attempt;
+mod bill;
+mod facts;
+mod stamp;
+
 use std::sync::Arc;
 
 use http::header::HeaderValue;
 use http::{HeaderMap, Method};
 use lw_core::error::{Correlation, Dialect};
-use lw_core::{
-    BodyForm, Entropy, Error, Fault, NanoUsd, RequestId, SpanId, TraceContext, TraceId, UnixMicros,
-    Usage,
-};
-use lw_engine::price::{ModelPrice, estimate_between};
+use lw_core::{BodyForm, Error, NanoUsd, RequestId, SpanId, TraceContext, TraceId, UnixMicros};
 use lw_spool::{Admission, Attribution as Who, Outcome, SpoolError};
 use lw_store::ledger::Certainty;
-use lw_store::trace::Captured;
+use lw_wire::Surface;
 use lw_wire::tap::{Observed, Tap};
-use lw_wire::{Surface, capture};
 use tokio::time::Instant;
 
-use crate::access::Authorised;
+pub(crate) use self::attempt::{Dispatch, Earlier, Funding};
+use self::bill::Bill;
+pub(crate) use self::bill::HIDDEN_INPUT_TOKENS;
+pub(crate) use self::facts::{EndFacts, compact};
+use self::facts::{capture_bodies, is_probe};
+pub(crate) use self::stamp::Stamp;
 use crate::attribution::{self, Attribution};
-use crate::bundle::{Bundle, Capture};
+use crate::bundle::Bundle;
 use crate::ended::Ended;
 use crate::headers;
 use crate::inbound::Inbound;
 use crate::lane::Lane;
 use crate::record::{Access, Finished};
 use crate::worker::Worker;
-
-/// Bytes of a body that count as one token when nobody counted.
-const BYTES_PER_TOKEN: u64 = 4;
-/// Tokens that a provider may add to a prompt on its own (tool instructions).
-pub(crate) const HIDDEN_INPUT_TOKENS: u64 = 1_024;
-/// A report of so many tokens is believed whatever the hold covers.
-const PLAUSIBLE_TOKENS: u64 = 65_536;
-
-/// What the hold was computed from, fixed at admission.
-#[derive(Debug, Clone)]
-pub(crate) struct Funding {
-    /// The model's price; `None`: unpriced.
-    pub(crate) price: Option<Arc<ModelPrice>>,
-    /// The most that the call may cost.
-    pub(crate) hold: NanoUsd,
-    /// The most input tokens that the hold covers.
-    pub(crate) input_most: u64,
-    /// The most output tokens that the hold covers, when that is bounded.
-    pub(crate) output_most: Option<u64>,
-}
-
-/// What earlier calls to the provider took that make up the same request: vectors of one text a call.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Earlier {
-    /// There were none, or they are a part of what is told.
-    #[default]
-    None,
-    /// Input tokens.
-    Counted(u64),
-    /// Nobody told.
-    Uncounted,
-}
-
-/// The provider that was chosen, and how the call to it went.
-#[derive(Debug)]
-pub(crate) struct Dispatch {
-    /// Index into the bundle's lanes.
-    pub(crate) lane: usize,
-    /// The model as dispatched.
-    pub(crate) model: String,
-    /// When dialling began, from the start of the request.
-    pub(crate) started: Instant,
-    /// The attempt's own span.
-    pub(crate) span_id: SpanId,
-    /// The provider's status.
-    pub(crate) status: Option<u16>,
-    /// The provider may have seen the request: it may cost money whatever came back.
-    pub(crate) reached: bool,
-    /// The service tier as the head of the answer names it.
-    pub(crate) tier: Option<String>,
-    /// Calls before the last one. They were answered, and cost what they cost.
-    pub(crate) earlier: Earlier,
-    /// The outcome label of data-plane 13.2.
-    pub(crate) outcome: &'static str,
-    /// `max_tokens` left under its newer name.
-    pub(crate) renamed_max_tokens: bool,
-    /// Names of parameters that were left out (providers 13), sorted.
-    pub(crate) dropped: Vec<String>,
-    /// What authorised the call.
-    pub(crate) authorised: Authorised,
-}
-
-impl Dispatch {
-    /// A call that is about to be made.
-    pub(crate) fn new(lane: usize, model: String, entropy: &dyn Entropy) -> Self {
-        Self {
-            lane,
-            model,
-            started: Instant::now(),
-            span_id: SpanId::mint(entropy),
-            status: None,
-            reached: false,
-            tier: None,
-            earlier: Earlier::None,
-            outcome: "network",
-            renamed_max_tokens: false,
-            dropped: Vec::new(),
-            authorised: Authorised::Plainly,
-        }
-    }
-}
 
 /// How a request ended.
 #[derive(Debug)]
@@ -370,120 +294,6 @@ impl Call {
         spooled
     }
 
-    /// What the call cost.
-    fn bill(&self, ending: &Ending<'_>, tap: &Tap) -> Bill {
-        let observed = tap.observed();
-        let price = self
-            .funding
-            .as_ref()
-            .and_then(|funding| funding.price.as_deref());
-        let cost = |usage: &Usage| {
-            let tier = observed
-                .service_tier
-                .as_deref()
-                .or_else(|| self.dispatch.as_ref()?.tier.as_deref());
-            price.map_or(NanoUsd::ZERO, |price| price.cost(usage, tier))
-        };
-        let reported = observed.billable().filter(|usage| self.is_plausible(usage));
-        let served = self.dispatch.as_ref().is_some_and(|dispatch| {
-            dispatch
-                .status
-                .is_some_and(|status| (200..300).contains(&status))
-        });
-        let refused = self
-            .dispatch
-            .as_ref()
-            .is_some_and(|dispatch| dispatch.status.is_some_and(|status| status >= 300));
-        let reached = self.admitted
-            && self
-                .dispatch
-                .as_ref()
-                .is_some_and(|dispatch| dispatch.reached);
-        let finished = observed.complete || matches!(ending, Ending::Complete);
-        let earlier = self
-            .dispatch
-            .as_ref()
-            .map_or(Earlier::None, |dispatch| dispatch.earlier);
-        match reported {
-            // What a stream reported before it broke off is a part: the estimate counts the rest.
-            Some(usage) if finished => Bill {
-                usage: Some(usage),
-                cost: cost(&usage),
-                certainty: Certainty::Exact,
-            },
-            partial if served || (reached && !refused) || earlier == Earlier::Uncounted => {
-                let usage = self.delivered(partial, tap);
-                let hold = self
-                    .funding
-                    .as_ref()
-                    .map_or(NanoUsd::ZERO, |funding| funding.hold);
-                let cost = if price.is_some() {
-                    estimate_between(cost(&usage), hold)
-                } else {
-                    NanoUsd::ZERO
-                };
-                Bill {
-                    usage: Some(usage),
-                    cost,
-                    certainty: Certainty::Estimated,
-                }
-            }
-            // The last call was refused; those before it were answered.
-            _ => {
-                let usage = match earlier {
-                    Earlier::Counted(input) => Some(Usage {
-                        input,
-                        ..Usage::default()
-                    }),
-                    Earlier::None | Earlier::Uncounted => None,
-                };
-                Bill {
-                    usage,
-                    cost: usage.as_ref().map_or(NanoUsd::ZERO, cost),
-                    certainty: Certainty::Exact,
-                }
-            }
-        }
-    }
-
-    /// Whether a report can be true. Servers count thinking and hidden prompts differently, so a report
-    /// may exceed what the hold covers; twice as much and a generous constant is no longer an opinion.
-    fn is_plausible(&self, usage: &Usage) -> bool {
-        let Some(funding) = &self.funding else {
-            return true;
-        };
-        let most = |bound: u64| bound.saturating_mul(2).max(PLAUSIBLE_TOKENS);
-        usage.prompt() <= most(funding.input_most)
-            && funding
-                .output_most
-                .is_none_or(|bound| usage.completion() <= most(bound))
-    }
-
-    /// An estimate of what was delivered: the reported part, and the rest counted from the bytes.
-    fn delivered(&self, partial: Option<Usage>, tap: &Tap) -> Usage {
-        let partial = partial.unwrap_or_default();
-        let body = self
-            .inbound
-            .as_ref()
-            .map_or(0, |inbound| inbound.body.len() as u64);
-        let output = if self.surface.is_some_and(Surface::is_embeddings) {
-            0
-        } else {
-            let bytes = tap.delivered_text_bytes();
-            bytes.div_ceil(BYTES_PER_TOKEN).max(tap.content_events())
-        };
-        let input = if partial.prompt() > 0 {
-            partial.input
-        } else {
-            body.div_ceil(BYTES_PER_TOKEN)
-        };
-        Usage {
-            input,
-            output: partial.output.max(output),
-            ..partial
-        }
-    }
-
     fn spool(&self, bill: &Bill, end: &EndFacts, observed: &Observed) -> Result<(), SpoolError> {
         let Some(bundle) = self.bundle.as_deref().filter(|_| self.has_spend()) else {
             return Ok(());
@@ -649,220 +459,7 @@ impl Drop for Call {
     }
 }
 
-/// The headers of data-plane 19 that tell about a request.
-pub(crate) struct Stamp {
-    request_id: RequestId,
-    trace_id: TraceId,
-    span_id: SpanId,
-    client_request_id: Option<HeaderValue>,
-    version: HeaderValue,
-    renamed_max_tokens: bool,
-    /// Parameters that were left out.
-    dropped: Option<HeaderValue>,
-    /// The provider's type and the model, on a dispatched answer.
-    dispatched: Option<(&'static str, Option<HeaderValue>)>,
-}
-
-impl Stamp {
-    /// Writes the headers that every answer carries, over whatever stands there.
-    pub(crate) fn write(&self, answer: &mut HeaderMap) {
-        let ascii = |bytes: &[u8]| HeaderValue::from_bytes(bytes);
-        if let Ok(id) = ascii(&self.request_id.to_ascii()) {
-            answer.insert(headers::REQUEST_ID, id.clone());
-            answer.insert(headers::GATEWAY_REQUEST_ID, id.clone());
-            match &self.client_request_id {
-                Some(theirs) => {
-                    answer.insert(headers::X_REQUEST_ID, theirs.clone());
-                }
-                None => {
-                    answer.entry(headers::X_REQUEST_ID).or_insert(id);
-                }
-            }
-        }
-        answer.insert(headers::VERSION, self.version.clone());
-        for (name, value) in [
-            (headers::TRACE_ID, ascii(&self.trace_id.to_ascii())),
-            (headers::SPAN_ID, ascii(&self.span_id.to_ascii())),
-            (
-                headers::TRACEPARENT,
-                ascii(&lw_core::trace::traceparent(self.trace_id, self.span_id)),
-            ),
-        ] {
-            if let Ok(value) = value {
-                answer.insert(name, value);
-            }
-        }
-    }
-
-    /// Writes the count that a failed walk carries too; nothing when no provider was chosen.
-    pub(crate) fn write_fallback_count(&self, answer: &mut HeaderMap) {
-        if self.dispatched.is_some() {
-            answer.insert(headers::FALLBACK_COUNT, HeaderValue::from_static("0"));
-        }
-    }
-
-    /// Writes those that a dispatched answer carries as well.
-    pub(crate) fn write_dispatched(&self, answer: &mut HeaderMap) {
-        let Some((provider, model)) = &self.dispatched else {
-            return;
-        };
-        answer.insert(headers::PROVIDER, HeaderValue::from_static(provider));
-        if let Some(model) = model {
-            answer.insert(headers::MODEL, model.clone());
-        }
-        answer.insert(headers::FALLBACK_COUNT, HeaderValue::from_static("0"));
-        answer.insert(headers::CACHE_MODE, HeaderValue::from_static("respect"));
-        if self.renamed_max_tokens {
-            let renamed = HeaderValue::from_static("max_tokens->max_completion_tokens");
-            answer.insert(headers::COMPAT, renamed);
-        }
-        if let Some(dropped) = &self.dropped {
-            answer.insert(headers::PARAMS_DROPPED, dropped.clone());
-        }
-    }
-}
-
-/// What a request cost, and how sure that is.
-struct Bill {
-    usage: Option<Usage>,
-    cost: NanoUsd,
-    certainty: Certainty,
-}
-
-/// How the end looks to those who read about it.
-#[derive(Debug)]
-pub(crate) struct EndFacts {
-    pub(crate) status: u16,
-    /// `langwatch.status`.
-    pub(crate) word: String,
-    pub(crate) error_type: Option<String>,
-    pub(crate) message: Option<String>,
-    internal: Option<String>,
-    fault: Option<Fault>,
-}
-
-impl EndFacts {
-    fn of(call: &Call, ending: &Ending<'_>) -> Self {
-        let failed = |status, word: &str, fault| Self {
-            status,
-            word: word.to_owned(),
-            error_type: Some(word.to_owned()),
-            message: None,
-            internal: None,
-            fault: Some(fault),
-        };
-        match ending {
-            Ending::Complete => Self {
-                status: call.status,
-                word: "success".to_owned(),
-                error_type: None,
-                message: None,
-                internal: None,
-                fault: None,
-            },
-            Ending::ProviderRefused(name) => Self {
-                word: "provider_error".to_owned(),
-                error_type: Some(name.clone().unwrap_or_else(|| "provider_error".to_owned())),
-                ..failed(call.status, "provider_error", fault_of(call.status))
-            },
-            Ending::Failed(error) => {
-                let row = error.code().row();
-                Self {
-                    message: Some(error.message().to_owned()),
-                    internal: error.internal().map(str::to_owned),
-                    ..failed(row.status, row.name, row.fault)
-                }
-            }
-            Ending::BrokeOff(why) => Self {
-                internal: Some(why.clone()),
-                ..failed(call.status, "upstream_mid_stream_failure", Fault::Provider)
-            },
-            Ending::CallerLeft => failed(499, "client_disconnected", Fault::Customer),
-        }
-    }
-}
-
-/// A provider's 4xx is about the request; everything else is about the provider.
-const fn fault_of(status: u16) -> Fault {
-    if status < 500 {
-        Fault::Customer
-    } else {
-        Fault::Provider
-    }
-}
-
-/// A successful call that produced nothing and cost nothing: coding CLIs probe this way, and counting
-/// tokens is no generation (observability 3).
-fn is_probe(surface: Surface, bill: &Bill, tap: &Tap) -> bool {
-    match surface {
-        surface if !surface.is_billed() => true,
-        Surface::Chat | Surface::Messages | Surface::Generate => {
-            bill.cost == NanoUsd::ZERO
-                && bill.usage.is_some_and(|usage| usage.completion() == 0)
-                && tap.observed().usage.is_some()
-        }
-        _ => false,
-    }
-}
-
-fn capture_bodies(
-    bundle: &Bundle,
-    surface: Surface,
-    inbound: &Inbound,
-    tap: &mut Tap,
-) -> (Option<Captured>, Option<Captured>, &'static str) {
-    if let Capture::None(why) = bundle.capture {
-        return (None, None, why);
-    }
-    let input = (!inbound.body.is_empty()).then(|| Captured {
-        pieces: compact(vec![inbound.body.clone()]),
-        form: surface.request_form(),
-        truncated: false,
-    });
-    let form = tap.form();
-    let (pieces, truncated) = tap.take_held();
-    let output = (!pieces.is_empty()).then(|| Captured {
-        pieces: compact(pieces),
-        form,
-        truncated,
-    });
-    (input, output, "raw")
-}
-
-/// Copies a small body out of the buffer that it was read into. What waits for the trace store would
-/// otherwise pin that buffer, and every request would read into fresh, cold memory.
-pub(crate) fn compact(pieces: Vec<bytes::Bytes>) -> Vec<bytes::Bytes> {
-    const SMALL: usize = 32 * 1024;
-    let length: usize = pieces.iter().map(bytes::Bytes::len).sum();
-    if length > SMALL {
-        pieces
-    } else {
-        vec![pieces.concat().into()]
-    }
-}
-
 /// Microseconds since `start`.
 pub(crate) fn micros(start: Instant) -> u64 {
     u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX)
-}
-
-/// Text bytes that the answer delivered, for an estimate. See [`Tap`].
-trait Delivered {
-    fn delivered_text_bytes(&self) -> u64;
-    fn content_events(&self) -> u64;
-}
-
-impl Delivered for Tap {
-    fn delivered_text_bytes(&self) -> u64 {
-        match self.held_copy() {
-            Some(held) => capture::output_text(self.form(), &held).len() as u64,
-            // Not kept, as the key wants it: the events are counted instead.
-            None if self.is_stream() => 0,
-            None => self.total(),
-        }
-    }
-
-    fn content_events(&self) -> u64 {
-        self.observed().events
-    }
 }

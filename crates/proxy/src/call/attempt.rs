@@ -1,0 +1,83 @@
+//! One attempt at a provider: what it was funded with, and how it went.
+
+use std::sync::Arc;
+
+use lw_core::{Entropy, NanoUsd, SpanId};
+use lw_engine::price::ModelPrice;
+use tokio::time::Instant;
+
+use crate::access::Authorised;
+
+/// What the hold was computed from, fixed at admission.
+#[derive(Debug, Clone)]
+pub(crate) struct Funding {
+    /// The model's price; `None`: unpriced.
+    pub(crate) price: Option<Arc<ModelPrice>>,
+    /// The most that the call may cost.
+    pub(crate) hold: NanoUsd,
+    /// The most input tokens that the hold covers.
+    pub(crate) input_most: u64,
+    /// The most output tokens that the hold covers, when that is bounded.
+    pub(crate) output_most: Option<u64>,
+}
+
+/// What earlier calls to the provider took that make up the same request: vectors of one text a call.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Earlier {
+    /// There were none, or they are a part of what is told.
+    #[default]
+    None,
+    /// Input tokens.
+    Counted(u64),
+    /// Nobody told.
+    Uncounted,
+}
+
+/// The provider that was chosen, and how the call to it went.
+#[derive(Debug)]
+pub(crate) struct Dispatch {
+    /// Index into the bundle's lanes.
+    pub(crate) lane: usize,
+    /// The model as dispatched.
+    pub(crate) model: String,
+    /// When dialling began, from the start of the request.
+    pub(crate) started: Instant,
+    /// The attempt's own span.
+    pub(crate) span_id: SpanId,
+    /// The provider's status.
+    pub(crate) status: Option<u16>,
+    /// The provider may have seen the request: it may cost money whatever came back.
+    pub(crate) reached: bool,
+    /// The service tier as the head of the answer names it.
+    pub(crate) tier: Option<String>,
+    /// Calls before the last one. They were answered, and cost what they cost.
+    pub(crate) earlier: Earlier,
+    /// The outcome label of data-plane 13.2.
+    pub(crate) outcome: &'static str,
+    /// `max_tokens` left under its newer name.
+    pub(crate) renamed_max_tokens: bool,
+    /// Names of parameters that were left out (providers 13), sorted.
+    pub(crate) dropped: Vec<String>,
+    /// What authorised the call.
+    pub(crate) authorised: Authorised,
+}
+
+impl Dispatch {
+    /// A call that is about to be made.
+    pub(crate) fn new(lane: usize, model: String, entropy: &dyn Entropy) -> Self {
+        Self {
+            lane,
+            model,
+            started: Instant::now(),
+            span_id: SpanId::mint(entropy),
+            status: None,
+            reached: false,
+            tier: None,
+            earlier: Earlier::None,
+            outcome: "network",
+            renamed_max_tokens: false,
+            dropped: Vec::new(),
+            authorised: Authorised::Plainly,
+        }
+    }
+}
