@@ -89,7 +89,9 @@ pub struct LaneFacts {
 }
 
 impl LaneFacts {
-    fn declares(&self, model: &str) -> bool {
+    /// Whether the row itself names the model.
+    #[must_use]
+    pub fn declares(&self, model: &str) -> bool {
         self.models.iter().any(|name| name == model) || self.deployments.contains_key(model)
     }
 
@@ -189,6 +191,8 @@ pub struct Resolved<'a> {
     pub model: Cow<'a, str>,
     /// How the name was read.
     pub source: ModelSource,
+    /// The name, or what its alias stands for, names a provider or a type: no other may serve it.
+    pub pinned: bool,
     /// Lanes that may serve it, as indices into [`Reach::lanes`], in order; never empty.
     pub candidates: Vec<usize>,
 }
@@ -269,6 +273,7 @@ pub fn resolve<'a>(
     Ok(Resolved {
         model: Cow::Borrowed(model),
         source,
+        pinned: !matches!(place, Place::Bare),
         candidates: allowed,
     })
 }
