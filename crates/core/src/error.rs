@@ -87,6 +87,26 @@ codes! {
     MissingModel = ("missing_model", 400, Customer);
     /// The key reaches no provider at all.
     NoProviderConfigured = ("no_provider_configured", 400, Customer);
+    /// A `block` budget is spent, or the call does not fit into what is left.
+    BudgetExceeded = ("budget_exceeded", 402, Customer);
+    /// A strict `block` budget applies and nobody knows what the model costs.
+    ModelUnpriced = ("model_unpriced", 403, Customer);
+    /// A policy rule on tools or MCP servers refuses.
+    ToolNotAllowed = ("tool_not_allowed", 403, Customer);
+    /// A policy rule on URLs refuses.
+    UrlNotAllowed = ("url_not_allowed", 403, Customer);
+    /// A guardrail refuses.
+    GuardrailBlocked = ("guardrail_blocked", 403, Customer);
+    /// A guardrail stopped a stream; only ever inside a stream.
+    StreamChunkBlocked = ("stream_chunk_blocked", 403, Customer, "guardrail_blocked");
+    /// A budget for each end user applies and the request names none.
+    EndUserRequired = ("end_user_required", 400, Customer);
+    /// `X-LangWatch-Cache` cannot be read.
+    CacheOverrideInvalid = ("cache_override_invalid", 400, Customer);
+    /// The key is over one of its rate limits.
+    KeyRateLimitExceeded = ("vk_rate_limit_exceeded", 429, Customer, "rate_limit_exceeded");
+    /// The provider row is over one of its rate limits and nothing else could serve.
+    ProviderRateLimitExceeded = ("provider_rate_limit_exceeded", 429, Customer, "rate_limit_exceeded");
     /// A parameter cannot be honoured on this lane.
     UnsupportedParameter = ("unsupported_parameter", 400, Customer);
     /// No such route, or no such model in the list.
@@ -99,6 +119,14 @@ codes! {
     InternalError = ("internal_error", 500, Platform);
     /// The provider could not be reached or failed without an answer.
     ProviderError = ("provider_error", 502, Provider);
+    /// All attempts are used up and there is no error to show.
+    ChainExhausted = ("chain_exhausted", 502, Provider);
+    /// Every candidate was skipped by its circuit breaker.
+    CircuitOpen = ("circuit_open", 503, Provider);
+    /// A guardrail could not run, and its direction fails closed.
+    GuardrailUnavailable = ("guardrail_upstream_unavailable", 503, Platform);
+    /// A policy pattern is broken, and rules fail closed.
+    PolicyRulesInvalid = ("policy_rules_invalid_regex", 503, Customer, "service_unavailable");
     /// The key could not be looked up.
     AuthUpstreamUnavailable = ("auth_upstream_unavailable", 503, Platform);
     /// The spend could not be recorded.

@@ -12,6 +12,7 @@ use lw_engine::access::{Level, Place as Where};
 use lw_engine::eligible::{Eligible, Policy, PolicyStrategy, Provider, eligible};
 use lw_engine::price::{OwnPrice, PriceCatalogue};
 use lw_engine::resolve::{LaneFacts, ModelList, Reach, provider_type};
+use lw_engine::route::{Mode, Routing, Triggers};
 use lw_store::bundle::KeyRecord;
 use lw_store::rows::{
     CaptureMode, KeyStatus, ModelPrice, ModelProvider, Organization, RoutingMode, RoutingPolicy,
@@ -55,6 +56,8 @@ pub struct Bundle {
     pub reach: Reach,
     /// The providers of `reach.lanes`, in the same order.
     pub lanes: Vec<Arc<Lane>>,
+    /// Which candidates are walked along, and when.
+    pub routing: Routing,
     /// Tags of the key.
     pub labels: Vec<String>,
     /// Prices that the organization set itself; they come before the published ones.
@@ -85,7 +88,18 @@ struct KeyConfig {
     model_aliases: HashMap<String, String>,
     capture_payload: Option<String>,
     openai_compat_translate: Option<bool>,
+    fallback: Fallback,
     metadata: KeyMetadata,
+}
+
+/// `fallback` of a key or of a routing policy (domain 7.5, 8.1).
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Fallback {
+    max_attempts: Option<u16>,
+    on: Option<Vec<String>>,
+    attempt_timeout_ms: Option<u64>,
+    model_map: Option<HashMap<String, HashMap<String, String>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -143,6 +157,7 @@ pub fn compile(
     reach.routing_excluded = facts_of(&order.routing_excluded);
     reach.access_excluded = facts_of(&order.access_excluded);
     Ok(Bundle {
+        routing: routing(&key, config.fallback, policy.as_ref())?,
         own_prices: own_prices(&prices),
         capture: capture(config.capture_payload.as_deref(), &organization),
         key_id: key.id,
@@ -161,6 +176,38 @@ pub fn compile(
         lanes,
         labels: config.metadata.tags,
         renames_max_tokens: config.openai_compat_translate.unwrap_or(false),
+    })
+}
+
+/// How the key is routed. Per field: the key's stored value, else the policy's, else the default (domain 8.1).
+fn routing(
+    key: &VirtualKey,
+    own: Fallback,
+    policy: Option<&RoutingPolicy>,
+) -> Result<Routing, CompileError> {
+    let shared = policy.and_then(|policy| policy.fallback.clone());
+    let shared: Fallback = match shared {
+        Some(value) => serde_json::from_value(value)
+            .map_err(|error| CompileError::Stored(key.id.to_string(), error))?,
+        None => Fallback::default(),
+    };
+    let default = Routing::default();
+    let on = own.on.or(shared.on);
+    Ok(Routing {
+        mode: match key.routing_mode {
+            RoutingMode::None => Mode::First,
+            RoutingMode::FallbackAll => Mode::All,
+            RoutingMode::Policy => Mode::Policy,
+        },
+        max_attempts: own
+            .max_attempts
+            .or(shared.max_attempts)
+            .unwrap_or(default.max_attempts),
+        on: on.map_or(default.on, |words| {
+            Triggers::of(words.iter().map(String::as_str))
+        }),
+        attempt_timeout_ms: own.attempt_timeout_ms.or(shared.attempt_timeout_ms),
+        model_map: own.model_map.or(shared.model_map).unwrap_or_default(),
     })
 }
 

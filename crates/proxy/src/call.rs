@@ -23,7 +23,7 @@ use lw_wire::Surface;
 use lw_wire::tap::{Observed, Tap};
 use tokio::time::Instant;
 
-pub(crate) use self::attempt::{Dispatch, Earlier, Funding};
+pub(crate) use self::attempt::{Dispatch, Earlier, Funding, Tried};
 use self::bill::Bill;
 pub(crate) use self::bill::HIDDEN_INPUT_TOKENS;
 pub(crate) use self::facts::{EndFacts, compact};
@@ -74,6 +74,12 @@ pub(crate) struct Call {
     pub(crate) inbound: Option<Inbound>,
     pub(crate) funding: Option<Funding>,
     pub(crate) dispatch: Option<Dispatch>,
+    /// Attempts before the present one, and candidates that were passed over, in order.
+    pub(crate) tried: Vec<Tried>,
+    /// Number of the present attempt in spool and ledger.
+    attempt: u16,
+    /// What attempts before the present one cost.
+    spent_before: NanoUsd,
     /// The admission is in the spool: an outcome is owed.
     pub(crate) admitted: bool,
     /// The status that went out; 0 while none did.
@@ -114,6 +120,9 @@ impl Call {
             inbound: None,
             funding: None,
             dispatch: None,
+            tried: Vec::new(),
+            attempt: 0,
+            spent_before: NanoUsd::ZERO,
             admitted: false,
             status: 0,
             bytes_out: 0,
@@ -176,6 +185,7 @@ impl Call {
                 let names = dispatch.dropped.join(",");
                 (!names.is_empty()).then(|| HeaderValue::from_str(&names).ok())?
             }),
+            fallbacks: self.fallbacks(),
             renamed_max_tokens: self
                 .dispatch
                 .as_ref()
@@ -190,6 +200,67 @@ impl Call {
                 // What is kept is asked for without one.
                 (lane.kind.as_str(), model.filter(|model| !model.is_empty()))
             }),
+        }
+    }
+
+    /// Candidates that were tried or passed over before the one that the answer comes from (data-plane 13.6).
+    fn fallbacks(&self) -> u16 {
+        let before = u16::try_from(self.tried.len()).unwrap_or(u16::MAX);
+        match self.dispatch {
+            Some(_) => before,
+            None => before.saturating_sub(1),
+        }
+    }
+
+    /// Until when the present attempt's answer must have begun.
+    pub(crate) fn attempt_deadline(&self) -> Instant {
+        let deadline = self
+            .dispatch
+            .as_ref()
+            .and_then(|dispatch| dispatch.deadline);
+        deadline.unwrap_or_else(|| Instant::now() + self.worker.gateway.settings.timeouts.head)
+    }
+
+    /// Whether the time for the whole request is over.
+    pub(crate) fn is_out_of_time(&self) -> bool {
+        let total = self.worker.gateway.settings.timeouts.total;
+        !total.is_zero() && self.start.elapsed() >= total
+    }
+
+    /// The present attempt's answer is going to be the caller's.
+    pub(crate) fn accepted(&mut self) {
+        if !self.tried.is_empty()
+            && let Some(dispatch) = self.dispatch.as_mut()
+        {
+            dispatch.outcome = "fallback_success";
+        }
+    }
+
+    /// The present attempt is over and another follows: its outcome goes to the spool now.
+    pub(crate) fn close_attempt(&mut self, ending: &Ending<'_>, tap: Option<&mut Tap>) {
+        let mut none = Tap::new(BodyForm::Opaque, 0);
+        let tap = tap.unwrap_or(&mut none);
+        tap.finish();
+        let bill = self.bill(ending, tap);
+        let end = EndFacts::of(self, ending);
+        if self.admitted
+            && let Err(error) = self.spool(&bill, &end, tap.observed())
+        {
+            tracing::error!(request_id = %self.request_id, %error, "outcome could not be recorded");
+        }
+        if self.admitted {
+            self.attempt = self.attempt.saturating_add(1);
+        }
+        self.spent_before = self.spent_before + bill.cost;
+        self.admitted = false;
+        self.funding = None;
+        self.status = 0;
+        if let Some(dispatch) = self.dispatch.take() {
+            let duration_us = micros(dispatch.started);
+            self.tried.push(Tried {
+                dispatch,
+                duration_us,
+            });
         }
     }
 
@@ -257,7 +328,7 @@ impl Call {
             .and_then(|funding| funding.price.as_deref());
         Admission {
             who: self.who(bundle),
-            attempt: 0,
+            attempt: self.attempt,
             model: self.requested_model().unwrap_or("unknown"),
             model_provider_id: self.lane().map(|lane| &lane.id),
             hold: self
@@ -309,7 +380,7 @@ impl Call {
         let made = observed.made.as_deref().unwrap_or_default();
         let outcome = Outcome {
             who: self.who(bundle),
-            attempt: 0,
+            attempt: self.attempt,
             at: self.worker.gateway.clock.now(),
             model: dispatched.or(self.requested_model()).unwrap_or("unknown"),
             model_provider_id: self.lane().map(|lane| &lane.id),
@@ -344,6 +415,7 @@ impl Call {
 
     fn hand_over(&mut self, bill: &Bill, end: EndFacts, tap: &mut Tap) {
         let duration_us = micros(self.start);
+        let fallbacks = self.fallbacks();
         let mut dispatch = self.dispatch.take();
         if let Some(dispatch) = dispatch
             .as_mut()
@@ -358,7 +430,7 @@ impl Call {
             at: self.at,
             method: self.method.clone(),
             client_request_id: self.attribution.client_request_id.clone(),
-            fallback_count: dispatch.as_ref().map(|_| 0),
+            fallback_count: (dispatch.is_some() || !self.tried.is_empty()).then_some(fallbacks),
             route: self.route,
             status: end.status,
             bytes: self.bytes_out,
@@ -378,7 +450,10 @@ impl Call {
             }),
             model: dispatch.as_ref().map(|dispatch| dispatch.model.clone()),
             vk_id: self.bundle.as_ref().map(|bundle| bundle.key_id.clone()),
-            provider_us: dispatch.as_ref().map(|dispatch| micros(dispatch.started)),
+            provider_us: dispatch.as_ref().map(|dispatch| {
+                let before: u64 = self.tried.iter().map(|tried| tried.duration_us).sum();
+                before + micros(dispatch.started)
+            }),
             first_chunk_us: self.first_byte_us.filter(|_| stream),
             usage_missing: stream && tap.observed().usage.is_none(),
         };
@@ -420,13 +495,12 @@ impl Call {
             parent: self.parent,
             at: self.at,
             duration_us,
-            dispatch_start_us: dispatch.as_ref().map_or(0, |dispatch| {
-                u64::try_from((dispatch.started - self.start).as_micros()).unwrap_or(0)
-            }),
+            start: self.start,
             dispatch_us: dispatch
                 .as_ref()
                 .map_or(0, |dispatch| micros(dispatch.started)),
             dispatch,
+            tried: std::mem::take(&mut self.tried),
             surface,
             route: self.route,
             attribution: std::mem::take(&mut self.attribution),
@@ -434,7 +508,8 @@ impl Call {
             observed: tap.take_texts(),
             stream: tap.is_stream(),
             usage: bill.usage,
-            cost: priced.then_some(bill.cost),
+            cost: (priced || self.spent_before > NanoUsd::ZERO)
+                .then_some(bill.cost + self.spent_before),
             estimated: bill.certainty == Certainty::Estimated,
             end,
             error,

@@ -11,7 +11,7 @@ use lw_wire::Surface;
 use crate::call::Call;
 use crate::foreign::{Exchange, body_of, dialect_of, inlined, refusal, with_extras};
 use crate::lane::{Lane, LaneKind, Operation, Publisher, publisher};
-use crate::stages::{Foreign, Target};
+use crate::stages::{Step, Target};
 
 /// How an answer is read and written.
 #[derive(Debug)]
@@ -62,18 +62,18 @@ pub(crate) async fn outgoing(
     call: &mut Call,
     lane: &Lane,
     surface: Surface,
-    foreign: &Foreign,
+    step: &Step,
 ) -> Result<Target, Error> {
-    let (from, operation) = counter(lane, &foreign.name)?;
+    let (from, operation) = counter(lane, &step.name)?;
     let to = dialect_of(surface);
     let mut conversation = count::read(to, &body_of(call)).map_err(|problem| refusal(&problem))?;
     inlined(call, &mut conversation, from.dialect()).await?;
     // Claude on Vertex is named in the body, without the path that leads to it.
-    let bare = foreign.model.rsplit('/').next().unwrap_or_default();
+    let bare = step.model.rsplit('/').next().unwrap_or_default();
     let target = For {
         provider: lane.kind.as_str(),
         model: bare,
-        name: &foreign.name,
+        name: &step.name,
         max_output: None,
     };
     let outgoing =
@@ -82,8 +82,7 @@ pub(crate) async fn outgoing(
         dispatch.dropped = outgoing.dropped;
     }
     Ok(Target {
-        lane: foreign.lane,
-        path: lane.path(operation, &foreign.model)?,
+        path: lane.path(operation, &step.model)?,
         body: with_extras(lane, outgoing.body),
         exchange: Exchange::Counted(Counting { from, to }),
     })

@@ -20,16 +20,16 @@ use lw_wire::Surface;
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 
-use crate::bundle::Bundle;
+use crate::attempt::CallerHead;
 use crate::call::{Call, Ending, Stamp};
 use crate::connection::ConnState;
-use crate::dispatch::{CallerHead, dispatch, refuse};
 use crate::inbound::{Addressed, Inbound, check_length, read};
-use crate::lane::Lane;
+use crate::refusal::refuse;
 use crate::reply::{Reply, ReplyBody};
-use crate::stages::{Planned, Target, authenticate, plan};
+use crate::stages::{Plan, authenticate, plan};
+use crate::walk::walk;
 use crate::worker::Worker;
-use crate::{custody, foreign, headers, kept, models, ops};
+use crate::{headers, kept, models, ops};
 
 /// Bytes of a refused request that are read and thrown away.
 const DISCARD_BYTES: usize = 4 * 1024 * 1024;
@@ -275,8 +275,8 @@ async fn model_call(
         &parts.headers,
     ));
     let mut body = Some(body);
-    let target = match prepare(&mut call, surface, addressed, &parts.headers, &mut body).await {
-        Ok(target) => target,
+    let plan = match prepare(&mut call, surface, addressed, &parts.headers, &mut body).await {
+        Ok(plan) => plan,
         Err(error) => {
             if let (Some(body), true) = (body, error.code() != Code::PayloadTooLarge) {
                 discard(&parts.headers, body).await;
@@ -293,25 +293,27 @@ async fn model_call(
     };
     match every {
         Some(every) if !streaming => {
+            // Should the head have to go out early, it names the first candidate.
+            call.dispatch = plan.first(&*call.worker.gateway.entropy);
             let stamp = call.stamp();
-            let mut pending = dispatch(call, target, head).boxed();
+            let mut pending = walk(call, plan, head).boxed();
             match timeout(every, &mut pending).await {
                 Ok(reply) => reply,
                 Err(_) => kept_alive(&stamp, ReplyBody::awaited(pending, every)),
             }
         }
-        _ => dispatch(call, target, head).await,
+        _ => walk(call, plan, head).await,
     }
 }
 
-/// The stages before a provider is dialled (data-plane 8).
+/// The stages before the walk (data-plane 8).
 async fn prepare(
     call: &mut Call,
     surface: Surface,
     addressed: Option<Addressed>,
     request: &HeaderMap,
     body: &mut Option<Incoming>,
-) -> Result<Target, Error> {
+) -> Result<Plan, Error> {
     let gateway = call.worker.gateway.clone();
     check_length(request, gateway.settings.max_body_bytes)?;
     let bundle = authenticate(&gateway, request).await?;
@@ -323,33 +325,7 @@ async fn prepare(
     let mut inbound = Inbound::new(body, permit);
     inbound.addressed = addressed;
     call.inbound = Some(inbound);
-    match plan(call, &bundle, surface)? {
-        Planned::Ready(target, false) => Ok(target),
-        // Boxed: few requests name what is kept at a provider.
-        Planned::Ready(target, true) => {
-            let lane = lane_of(&bundle, &target)?;
-            let body = foreign::body_of(call);
-            custody::check(call, lane, &body).boxed().await?;
-            Ok(target)
-        }
-        // Boxed: translating is rarer than passing on, and its state is large.
-        Planned::Foreign(foreign) => {
-            let betas = headers::betas(request);
-            let target = foreign::outgoing(call, &bundle, surface, foreign, betas)
-                .boxed()
-                .await?;
-            let lane = lane_of(&bundle, &target)?;
-            if lane.guards(&bundle.project_id) {
-                custody::check_written(call, lane, &target).boxed().await?;
-            }
-            Ok(target)
-        }
-    }
-}
-
-fn lane_of<'a>(bundle: &'a Bundle, target: &Target) -> Result<&'a Lane, Error> {
-    let lane = bundle.lanes.get(target.lane).map(|lane| &**lane);
-    lane.ok_or_else(|| Error::new(Code::InternalError, "the request was lost").because("no lane"))
+    plan(call, &bundle, surface)
 }
 
 /// The head of an answer that is not there yet: a status has to be promised, so a later failure stands
@@ -428,7 +404,7 @@ mod tests {
         size_of::<F>()
     }
 
-    fn size_of_dispatch<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
+    fn size_of_walk<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
         size_of::<F>()
     }
 
@@ -437,14 +413,14 @@ mod tests {
         // They are allocated and moved for every request.
         assert!(
             size_of_future(answer) <= 4_352,
-            "{} of which dispatch {}",
+            "{} of which walk {}",
             size_of_future(answer),
-            size_of_dispatch(dispatch)
+            size_of_walk(walk)
         );
         assert!(
-            size_of_dispatch(dispatch) <= 3_072,
+            size_of_walk(walk) <= 3_072,
             "{}",
-            size_of_dispatch(dispatch)
+            size_of_walk(walk)
         );
     }
 }

@@ -9,10 +9,11 @@ use lw_core::{NanoUsd, RequestId, SpanId, TraceId, UnixMicros, Usage};
 use lw_store::trace::{Attempt, Captured, Facts, TraceRecord};
 use lw_wire::Surface;
 use lw_wire::tap::Observed;
+use tokio::time::Instant;
 
 use crate::attribution::Attribution;
 use crate::bundle::Bundle;
-use crate::call::{Dispatch, EndFacts};
+use crate::call::{Dispatch, EndFacts, Tried};
 use crate::inbound::Inbound;
 
 /// A request that is over. See the module.
@@ -24,11 +25,13 @@ pub(crate) struct Ended {
     pub(crate) parent: Option<SpanId>,
     pub(crate) at: UnixMicros,
     pub(crate) duration_us: u64,
-    /// Microseconds from the start of the request to the call of the provider.
-    pub(crate) dispatch_start_us: u64,
-    /// Microseconds that call took.
+    /// When the request began, by the clock of durations.
+    pub(crate) start: Instant,
+    /// Microseconds that the last attempt took.
     pub(crate) dispatch_us: u64,
     pub(crate) dispatch: Option<Dispatch>,
+    /// Attempts and passed-over candidates before that.
+    pub(crate) tried: Vec<Tried>,
     pub(crate) surface: Surface,
     pub(crate) route: &'static str,
     pub(crate) attribution: Attribution,
@@ -82,20 +85,15 @@ impl Ended {
         let lane = dispatch
             .as_ref()
             .and_then(|dispatch| bundle.lanes.get(dispatch.lane));
-        let attempts = dispatch.as_ref().zip(lane).map(|(dispatch, lane)| Attempt {
-            span_id: dispatch.span_id,
-            start_us: self.dispatch_start_us,
-            duration_us: self.dispatch_us,
-            provider: lane.kind.as_str().to_owned(),
-            model_provider_id: lane.id.clone(),
-            model: dispatch.model.clone(),
-            outcome: dispatch.outcome.to_owned(),
-            status: dispatch.status,
-            server: lane
-                .endpoint
-                .as_ref()
-                .map_or_else(|_| String::new(), lw_upstream::Endpoint::server),
-        });
+        let last = dispatch
+            .as_ref()
+            .map(|dispatch| (dispatch, self.dispatch_us));
+        let before = self.tried.iter();
+        let before = before.map(|tried| (&tried.dispatch, tried.duration_us));
+        let attempts = before
+            .chain(last)
+            .filter_map(|(dispatch, took)| attempt(&bundle, self.start, dispatch, took));
+        let attempts: Vec<Attempt> = attempts.collect();
         // A provider may echo our secrets in what it says about a failure.
         let output = match (self.output, lane) {
             (Some(captured), Some(lane)) if end.error_type.is_some() => Some(Captured {
@@ -149,7 +147,11 @@ impl Ended {
             chunk_count: self.stream.then_some(observed.events),
             grace_window: bundle.grace_until.is_some(),
             payload_capture: self.payload_capture.to_owned(),
-            attempts: attempts.into_iter().collect(),
+            attempts,
+            substituted_model: dispatch
+                .as_ref()
+                .filter(|dispatch| dispatch.substituted)
+                .map(|dispatch| dispatch.model.clone()),
             model: dispatch.map(|dispatch| dispatch.model),
         };
         TraceRecord {
@@ -169,4 +171,29 @@ impl Ended {
             output,
         }
     }
+}
+
+/// One attempt as the trace shows it.
+fn attempt(
+    bundle: &Bundle,
+    start: Instant,
+    dispatch: &Dispatch,
+    duration_us: u64,
+) -> Option<Attempt> {
+    let lane = bundle.lanes.get(dispatch.lane)?;
+    let began = dispatch.started.saturating_duration_since(start);
+    Some(Attempt {
+        span_id: dispatch.span_id,
+        start_us: u64::try_from(began.as_micros()).unwrap_or(0),
+        duration_us,
+        provider: lane.kind.as_str().to_owned(),
+        model_provider_id: lane.id.clone(),
+        model: dispatch.model.clone(),
+        outcome: dispatch.outcome.to_owned(),
+        status: dispatch.status,
+        server: lane
+            .endpoint
+            .as_ref()
+            .map_or_else(|_| String::new(), lw_upstream::Endpoint::server),
+    })
 }

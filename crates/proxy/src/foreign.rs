@@ -14,7 +14,7 @@ use lw_wire::splice::{Edits, Pieces, add_absent};
 use crate::bundle::Bundle;
 use crate::call::Call;
 use crate::lane::{Lane, LaneKind, Operation, Way};
-use crate::stages::{Foreign, Target};
+use crate::stages::{Step, Target};
 use crate::{counting, fetch, vectors};
 
 /// What becomes of a provider's answer.
@@ -95,18 +95,18 @@ pub(crate) async fn outgoing(
     call: &mut Call,
     bundle: &Bundle,
     surface: Surface,
-    foreign: Foreign,
+    step: &Step,
     betas: Vec<String>,
 ) -> Result<Target, Error> {
-    let Some(lane) = bundle.lanes.get(foreign.lane) else {
+    let Some(lane) = bundle.lanes.get(step.lane) else {
         return Err(Error::new(Code::InternalError, "the request was lost").because("no lane"));
     };
-    match foreign.way {
-        Way::Embeddings => vectors::outgoing(call, lane, surface, &foreign),
-        Way::Count => counting::outgoing(call, lane, surface, &foreign).await,
-        Way::Claude => near_native(call, lane, &foreign, &betas),
-        Way::Translated(to) => translated(call, lane, surface, &foreign, to).await,
-        Way::TranslatedClaude => translated(call, lane, surface, &foreign, Dialect::Messages).await,
+    match step.way {
+        Way::Embeddings => vectors::outgoing(call, lane, surface, step),
+        Way::Count => counting::outgoing(call, lane, surface, step).await,
+        Way::Claude => near_native(call, lane, step, &betas),
+        Way::Translated(to) => translated(call, lane, surface, step, to).await,
+        Way::TranslatedClaude => translated(call, lane, surface, step, Dialect::Messages).await,
         Way::Native => Err(Error::new(Code::InternalError, "the request was lost")
             .because("a native lane came to be translated")),
     }
@@ -133,12 +133,7 @@ fn streams(call: &Call) -> bool {
 }
 
 /// Claude on another cloud, called in its own dialect: a few edits, no translation.
-fn near_native(
-    call: &Call,
-    lane: &Lane,
-    foreign: &Foreign,
-    betas: &[String],
-) -> Result<Target, Error> {
+fn near_native(call: &Call, lane: &Lane, step: &Step, betas: &[String]) -> Result<Target, Error> {
     let stream = streams(call);
     let mut body = body_of(call);
     if let Some(cuts) = lw_translate::seals::foreign(Dialect::Messages, &body) {
@@ -146,8 +141,7 @@ fn near_native(
     }
     let body = edited_claude(lane.kind, &body, betas)?;
     Ok(Target {
-        lane: foreign.lane,
-        path: lane.path(Operation::Messages { stream }, &foreign.model)?,
+        path: lane.path(Operation::Messages { stream }, &step.model)?,
         body: with_extras(lane, body),
         exchange: match lane.kind {
             LaneKind::Bedrock if stream => Exchange::Unframed,
@@ -169,7 +163,7 @@ async fn translated(
     call: &mut Call,
     lane: &Lane,
     surface: Surface,
-    foreign: &Foreign,
+    step: &Step,
     to: Dialect,
 ) -> Result<Target, Error> {
     let from = dialect_of(surface);
@@ -181,8 +175,8 @@ async fn translated(
     let mut caller = Caller::of(&request);
     let target = For {
         provider: lane.kind.as_str(),
-        model: &foreign.model,
-        name: &foreign.name,
+        model: &step.model,
+        name: &step.name,
         max_output: max_output(call),
     };
     let Outgoing {
@@ -193,7 +187,7 @@ async fn translated(
     } = lw_translate::write_request(to, request, &target).map_err(|problem| refusal(&problem))?;
     caller.json_tool = json_tool;
     caller.dropped.clone_from(&dropped);
-    caller.model = shown_model(call, &foreign.name);
+    caller.model = shown_model(call, &step.name);
     caller.request_hex = String::from_utf8_lossy(&call.request_id.to_ascii())
         .trim_start_matches("req_")
         .to_owned();
@@ -201,7 +195,7 @@ async fn translated(
     if let Some(dispatch) = call.dispatch.as_mut() {
         dispatch.dropped = dropped;
     }
-    let (operation, body) = match (to, foreign.way) {
+    let (operation, body) = match (to, step.way) {
         (Dialect::Messages, Way::TranslatedClaude) => (
             Operation::Messages { stream },
             edited_claude(lane.kind, &body, &betas)?,
@@ -216,8 +210,7 @@ async fn translated(
         (Dialect::Converse, _) => (Operation::Converse { stream }, body),
     };
     Ok(Target {
-        lane: foreign.lane,
-        path: lane.path(operation, &foreign.model)?,
+        path: lane.path(operation, &step.model)?,
         body: with_extras(lane, body),
         exchange: Exchange::Translated(Box::new(Translation {
             from: to,
@@ -228,7 +221,7 @@ async fn translated(
                 _ => Framed::No,
             },
             caller,
-            betas: if foreign.way == Way::TranslatedClaude {
+            betas: if step.way == Way::TranslatedClaude {
                 Vec::new()
             } else {
                 betas

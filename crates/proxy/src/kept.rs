@@ -12,22 +12,25 @@ use http::header::{ALLOW, CONTENT_ENCODING, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, Version};
 use hyper::body::Incoming;
-use lw_core::{Code, Error};
+use lw_core::{BodyForm, Code, Error};
 use lw_engine::resolve::resolve;
 use lw_wire::Surface;
 use lw_wire::envelope::Envelope;
 use lw_wire::splice::{NativeEdits, Pieces, native};
+use lw_wire::tap::{MOST_HELD, Tap};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::answered::{provider_error, reply_head, whole};
+use crate::attempt::{CallerHead, attempt};
 use crate::bundle::Bundle;
 use crate::call::{Call, Dispatch, Ending, micros};
 use crate::custody;
-use crate::dispatch::{CallerHead, attempt, provider_error, refuse, reply_head, whole};
 use crate::edge::discard;
 use crate::foreign::{Exchange, body_of};
 use crate::inbound::{Inbound, check_length, read, unreadable};
 use crate::lane::Lane;
+use crate::refusal::refuse;
 use crate::reply::{Reply, ReplyBody};
 use crate::stages::authenticate;
 use crate::worker::Worker;
@@ -198,7 +201,13 @@ async fn serve(
         let _ = call.end(&Ending::Complete, None);
         body
     } else {
-        provider_error(call, body).await?
+        let (body, name) = provider_error(call, body).await?;
+        call.bytes_out = body.len() as u64;
+        call.first_byte_us = Some(micros(call.start));
+        let mut tap = Tap::new(BodyForm::Opaque, MOST_HELD);
+        tap.push(&body);
+        let _ = call.end(&Ending::ProviderRefused(name), Some(&mut tap));
+        body
     };
     let mut reply = Response::new(ReplyBody::whole(vec![body]));
     *reply.status_mut() = answer.status;

@@ -7,6 +7,8 @@
 //! Start at `edge::handle` for the walk of a request, and at [`serve`] for the threads it runs on.
 
 mod access;
+mod answered;
+mod attempt;
 pub mod attribution;
 pub mod bundle;
 mod call;
@@ -15,7 +17,6 @@ mod connection;
 mod convert;
 mod counting;
 pub mod custody;
-mod dispatch;
 mod edge;
 mod ended;
 mod fetch;
@@ -30,13 +31,16 @@ pub mod models;
 mod ops;
 pub mod record;
 pub mod redact;
+mod refusal;
 mod relay;
 mod reply;
 pub mod serve;
+mod setback;
 pub mod settings;
 pub mod shelf;
 mod signs;
 mod stages;
 mod translated;
 mod vectors;
+mod walk;
 pub mod worker;

@@ -5,12 +5,14 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use http::HeaderMap;
 use http::uri::PathAndQuery;
-use lw_core::{Code, Error, NanoUsd};
+use lw_core::{Code, Entropy, Error, NanoUsd};
 use lw_crypto::digest;
 use lw_engine::price::HoldBound;
 use lw_engine::resolve::{Resolved, resolve};
+use lw_engine::route::{Candidate, chain};
 use lw_store::rows::KeyStatus;
 use lw_wire::Surface;
 use lw_wire::envelope::Envelope;
@@ -19,10 +21,11 @@ use lw_wire::splice::{NativeEdits, Pieces, add_absent, native};
 use crate::bundle::Bundle;
 use crate::call::{Call, Dispatch, Funding, HIDDEN_INPUT_TOKENS};
 use crate::custody;
-use crate::foreign::{Exchange, dialect_of};
+use crate::foreign::{self, Exchange, dialect_of};
 use crate::headers::presented_key;
 use crate::inbound::{Addressed, unreadable};
 use crate::lane::{Lane, LaneKind, Operation, Way};
+use crate::refusal::lost;
 use crate::signs::Signs;
 use crate::worker::Gateway;
 
@@ -91,8 +94,6 @@ pub(crate) async fn authenticate(
 
 /// What a provider is about to be asked.
 pub(crate) struct Target {
-    /// Index into the bundle's lanes.
-    pub(crate) lane: usize,
     /// Where, below the row's base.
     pub(crate) path: PathAndQuery,
     /// The body to send.
@@ -101,38 +102,60 @@ pub(crate) struct Target {
     pub(crate) exchange: Exchange,
 }
 
-/// A request whose provider was chosen.
-pub(crate) enum Planned {
-    /// The provider speaks the caller's dialect: this is what it is sent, and whether it may name something
-    /// that is kept there and has to be the project's.
-    Ready(Target, bool),
-    /// It has to be written in another form first.
-    Foreign(Foreign),
-}
-
-/// What is left to be written for a provider that does not take the body as it is.
-pub(crate) struct Foreign {
+/// A candidate of which the body is not written yet.
+#[derive(Debug)]
+pub(crate) struct Step {
     /// Index into the bundle's lanes.
     pub(crate) lane: usize,
     /// How the lane serves the surface.
     pub(crate) way: Way,
-    /// The model as it was resolved.
+    /// The model as it was resolved, or what stands for it.
     pub(crate) name: String,
     /// The model as it is sent.
     pub(crate) model: String,
+    /// Whether it is another model than the caller's name resolved to.
+    pub(crate) substituted: bool,
 }
 
-/// Reads the body's decisions, places the model, and prices the call: fills `call` with everything that
-/// the admission needs.
-pub(crate) fn plan(call: &mut Call, bundle: &Bundle, surface: Surface) -> Result<Planned, Error> {
+/// A request that was decided on: who may serve it, in order.
+pub(crate) struct Plan {
+    /// The candidates; never empty.
+    pub(crate) steps: Vec<Step>,
+    /// What bounds the cost of an attempt.
+    pub(crate) demand: Demand,
+}
+
+impl Plan {
+    /// A call to the first candidate.
+    pub(crate) fn first(&self, entropy: &dyn Entropy) -> Option<Dispatch> {
+        let step = self.steps.first()?;
+        Some(Dispatch::to(step, entropy))
+    }
+}
+
+/// What a body says of how much an attempt may cost, whoever serves it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Demand {
+    /// Bytes of the body.
+    bytes: u64,
+    /// Its bytes do not bound its tokens.
+    uncountable: bool,
+    /// The caller's own cap on output, for each choice.
+    output_cap: Option<u64>,
+    /// How many answers are wanted.
+    choices: u64,
+}
+
+/// Reads the body's decisions and places the model. Fills `call` with what the record shows.
+pub(crate) fn plan(call: &mut Call, bundle: &Bundle, surface: Surface) -> Result<Plan, Error> {
     let Some(inbound) = call.inbound.as_mut() else {
-        return Err(Error::new(Code::InternalError, "the request was lost").because("no inbound"));
+        return Err(lost("no inbound"));
     };
     let body = inbound.body.clone();
     let envelope = Envelope::read(&body).map_err(|error| unreadable(&error))?;
     inbound.note(&envelope);
-    let addressed = inbound.addressed.clone();
-    let sent = match &addressed {
+    let addressed = inbound.addressed.as_ref();
+    let sent = match addressed {
         Some(addressed) => Some(addressed.model.as_str()),
         None => envelope.model.as_ref().map(|(model, _)| model.as_ref()),
     };
@@ -140,79 +163,146 @@ pub(crate) fn plan(call: &mut Call, bundle: &Bundle, surface: Surface) -> Result
         .filter(|model| !model.is_empty())
         .ok_or_else(|| no_model(surface))?;
     let resolved = place(bundle, sent, surface)?;
-    inbound.source = Some(resolved.source);
-    let (index, lane, way, model) = choose(bundle, &resolved, surface)?;
+    let source = resolved.source;
+    let steps = steps(&call.worker.gateway, bundle, &resolved, surface)?;
+    let demand = demand(&body, &envelope, surface);
+    inbound.source = Some(source);
+    Ok(Plan { steps, demand })
+}
+
+/// Writes what the candidate is to be asked. May look up owners of what is kept at the provider, and fetch
+/// what the provider cannot fetch itself.
+///
+/// # Errors
+/// The body cannot be written for this provider, or names what is not the project's.
+pub(crate) async fn target(
+    call: &mut Call,
+    bundle: &Bundle,
+    surface: Surface,
+    step: &Step,
+    betas: impl FnOnce() -> Vec<String>,
+) -> Result<Target, Error> {
+    let lane = bundle.lanes.get(step.lane).ok_or_else(|| lost("no lane"))?;
     let guarded = lane.guards(&bundle.project_id);
-    let signs = look(&body, &envelope, surface, guarded);
-    call.funding = Some(fund(
-        &call.worker.gateway,
+    if step.way == Way::Native {
+        let (target, refers) = native_target(call, bundle, lane, surface, step, guarded)?;
+        if refers {
+            // Boxed: few requests name what is kept at a provider.
+            let body = foreign::body_of(call);
+            custody::check(call, lane, &body).boxed().await?;
+        }
+        return Ok(target);
+    }
+    // Boxed: translating is rarer than passing on, and its state is large.
+    let target = foreign::outgoing(call, bundle, surface, step, betas())
+        .boxed()
+        .await?;
+    if guarded {
+        custody::check_written(call, lane, &target).boxed().await?;
+    }
+    Ok(target)
+}
+
+/// The body with the few edits of a lane that takes it as it is, and whether it may name something that is
+/// kept at the provider.
+fn native_target(
+    call: &mut Call,
+    bundle: &Bundle,
+    lane: &Lane,
+    surface: Surface,
+    step: &Step,
+    guarded: bool,
+) -> Result<(Target, bool), Error> {
+    let Some(inbound) = call.inbound.as_ref() else {
+        return Err(lost("no inbound"));
+    };
+    let body = inbound.body.clone();
+    let addressed = inbound.addressed.as_ref();
+    let path = lane.path(operation(surface, addressed), &step.model)?;
+    let envelope = Envelope::read(&body).map_err(|error| unreadable(&error))?;
+    let sent = inbound.model.as_deref().unwrap_or_default();
+    let edits = native_edits(
         bundle,
-        (lane.kind, priced_model(bundle, index, &resolved)),
-        (&body, signs),
-        &envelope,
+        lane,
         surface,
-    ));
-    let entropy = &*call.worker.gateway.entropy;
-    let mut dispatch = Dispatch::new(index, model.to_owned(), entropy);
-    let planned = if way == Way::Native {
-        let edits = native_edits(bundle, lane, surface, model, sent, addressed.is_some());
+        &step.model,
+        sent,
+        addressed.is_some(),
+    );
+    if let Some(dispatch) = call.dispatch.as_mut() {
         dispatch.renamed_max_tokens =
             edits.rename_max_tokens && envelope.legacy_max_tokens.is_some();
-        let mut edits = native(&body, &envelope, edits);
-        add_absent(&mut edits, &body, &lane.extra_body);
-        if surface.is_conversation()
-            && let Some(cuts) = lw_translate::seals::foreign(dialect_of(surface), &body)
-        {
-            edits.extend(cuts);
-        }
-        let target = Target {
-            lane: index,
-            path: lane.path(operation(surface, addressed.as_ref()), model)?,
-            body: edits.apply(&body),
-            exchange: Exchange::Native,
+    }
+    let mut edits = native(&body, &envelope, edits);
+    add_absent(&mut edits, &body, &lane.extra_body);
+    if surface.is_conversation()
+        && let Some(cuts) = lw_translate::seals::foreign(dialect_of(surface), &body)
+    {
+        edits.extend(cuts);
+    }
+    let refers = guarded && {
+        let signs = if surface.is_embeddings() {
+            Signs::default()
+        } else {
+            Signs::of(&body, Signs::all())
         };
-        let refers = guarded && custody::may_refer(surface, envelope.refers, signs);
-        Planned::Ready(target, refers)
-    } else {
-        Planned::Foreign(Foreign {
+        custody::may_refer(surface, envelope.refers, signs)
+    };
+    let target = Target {
+        path,
+        body: edits.apply(&body),
+        exchange: Exchange::Native,
+    };
+    Ok((target, refers))
+}
+
+/// What bounds the cost of an attempt, as far as the body tells.
+fn demand(body: &[u8], envelope: &Envelope<'_>, surface: Surface) -> Demand {
+    // Nothing but texts and numbers stands in what becomes vectors.
+    let uncountable = !surface.is_embeddings()
+        && (envelope.unbounded_input || Signs::of(body, Signs::countable()).uncountable);
+    Demand {
+        bytes: (body.len() as u64).saturating_add(HIDDEN_INPUT_TOKENS),
+        uncountable,
+        output_cap: match surface {
+            surface if surface.is_conversation() => envelope.max_output,
+            _ => Some(0),
+        },
+        choices: envelope.choices,
+    }
+}
+
+/// The candidates that serve the surface with their model (data-plane 13.1, 13.4).
+fn steps(
+    gateway: &Gateway,
+    bundle: &Bundle,
+    resolved: &Resolved<'_>,
+    surface: Surface,
+) -> Result<Vec<Step>, Error> {
+    let chain = chain(
+        &bundle.reach,
+        &bundle.routing,
+        &gateway.equivalents,
+        resolved,
+        surface.is_conversation(),
+        |index| serves(bundle, index, surface),
+        |_, _| true,
+    );
+    let step = |candidate: Candidate<'_>| {
+        let index = candidate.lane;
+        let (lane, facts) = bundle.lanes.get(index).zip(bundle.reach.lanes.get(index))?;
+        let way = lane.way(surface, &candidate.model)?;
+        Some(Step {
             lane: index,
             way,
-            name: resolved.model.clone().into_owned(),
-            model: model.to_owned(),
+            model: lane.sent_model(facts, &candidate.model).to_owned(),
+            name: candidate.model.into_owned(),
+            substituted: candidate.substituted,
         })
     };
-    call.dispatch = Some(dispatch);
-    Ok(planned)
-}
-
-/// What a body shows of what has to be known of it.
-fn look(body: &[u8], envelope: &Envelope<'_>, surface: Surface, guarded: bool) -> Signs {
-    let wanted = match (guarded, envelope.unbounded_input) {
-        // Nothing but texts and numbers stands in what becomes vectors.
-        _ if surface.is_embeddings() => return Signs::default(),
-        (true, _) => Signs::all(),
-        (false, true) => return Signs::default(),
-        (false, false) => Signs::countable(),
-    };
-    Signs::of(body, wanted)
-}
-
-/// The first candidate that serves the surface with this model. Fallback is not there yet: routing mode
-/// `none` uses the first (data-plane 13.1).
-fn choose<'a>(
-    bundle: &'a Bundle,
-    resolved: &'a Resolved<'_>,
-    surface: Surface,
-) -> Result<(usize, &'a Lane, Way, &'a str), Error> {
-    let candidates = resolved.candidates.iter().copied();
-    let served = candidates.filter_map(|index| {
-        let (lane, facts) = bundle.lanes.get(index).zip(bundle.reach.lanes.get(index))?;
-        let model = lane.sent_model(facts, &resolved.model);
-        let way = lane.way(surface, &resolved.model)?;
-        Some((index, &**lane, way, model))
-    });
-    served.into_iter().next().ok_or_else(|| {
-        Error::new(
+    let steps: Vec<Step> = chain.into_iter().filter_map(step).collect();
+    if steps.is_empty() {
+        return Err(Error::new(
             Code::ModelNotAllowed,
             format!(
                 "`{}` cannot be asked for this: {}",
@@ -221,8 +311,14 @@ fn choose<'a>(
             ),
         )
         .with("reason", "model_not_recognized")
-        .with("model", &*resolved.model)
-    })
+        .with("model", &*resolved.model));
+    }
+    Ok(steps)
+}
+
+fn serves(bundle: &Bundle, index: usize, surface: Surface) -> bool {
+    let lane = bundle.lanes.get(index);
+    lane.is_some_and(|lane| lane.serves(surface))
 }
 
 fn no_model(surface: Surface) -> Error {
@@ -280,17 +376,15 @@ fn operation(surface: Surface, addressed: Option<&Addressed>) -> Operation<'_> {
 
 fn place<'a>(bundle: &'a Bundle, sent: &'a str, surface: Surface) -> Result<Resolved<'a>, Error> {
     resolve(&bundle.reach, sent, surface.path(), |index| {
-        bundle
-            .lanes
-            .get(index)
-            .is_some_and(|lane| lane.serves(surface))
+        serves(bundle, index, surface)
     })
 }
 
 /// The model that has the price: of a call for a deployment by its own name, the model that it stands for.
-fn priced_model<'a>(bundle: &'a Bundle, lane: usize, resolved: &'a Resolved<'_>) -> &'a str {
-    let deployments = bundle.reach.lanes.get(lane).map(|facts| &facts.deployments);
-    let asked: &str = &resolved.model;
+fn priced_model<'a>(bundle: &'a Bundle, step: &'a Step) -> &'a str {
+    let facts = bundle.reach.lanes.get(step.lane);
+    let deployments = facts.map(|facts| &facts.deployments);
+    let asked: &str = &step.name;
     deployments
         .filter(|deployments| !deployments.contains_key(asked))
         .and_then(|deployments| {
@@ -305,42 +399,42 @@ fn priced_model<'a>(bundle: &'a Bundle, lane: usize, resolved: &'a Resolved<'_>)
         .map_or(asked, String::as_str)
 }
 
-/// The most that the call may cost (data-plane 15): input bounded by the body's bytes and the context
+/// The most that an attempt may cost (data-plane 15): input bounded by the body's bytes and the context
 /// window, output by the caller's cap or the model's maximum.
-fn fund(
+pub(crate) fn fund(
     gateway: &Gateway,
     bundle: &Bundle,
-    (kind, model): (LaneKind, &str),
-    (body, signs): (&[u8], Signs),
-    envelope: &Envelope<'_>,
+    demand: &Demand,
+    step: &Step,
     surface: Surface,
 ) -> Funding {
+    let kind = bundle
+        .lanes
+        .get(step.lane)
+        .map_or("", |lane| lane.kind.as_str());
+    let model = priced_model(bundle, step);
     let snapshot = gateway.snapshot.load();
-    let published = snapshot.prices.lookup(kind.as_str(), model);
+    let published = snapshot.prices.lookup(kind, model);
     let own = bundle.own_prices.as_ref();
-    let own = own.and_then(|own| own.lookup(kind.as_str(), model));
+    let own = own.and_then(|own| own.lookup(kind, model));
     let price = match own {
         Some(own) => Some(Arc::new(own.bounded_by(published.as_deref()))),
         None => published,
     };
-    let bytes = (body.len() as u64).saturating_add(HIDDEN_INPUT_TOKENS);
+    let bytes = demand.bytes;
     let window = price.as_ref().and_then(|price| price.context_window);
     let input_most = match surface {
         // The window bounds each input of a batch; a token of text or of a token list is a byte or more.
         Surface::Embeddings | Surface::GeminiEmbed => bytes,
-        _ if envelope.unbounded_input || signs.uncountable => window.unwrap_or(ASSUMED_WINDOW),
+        _ if demand.uncountable => window.unwrap_or(ASSUMED_WINDOW),
         _ => window.map_or(bytes, |window| bytes.min(window)),
     };
-    let output_cap = match surface {
-        surface if surface.is_conversation() => envelope.max_output,
-        _ => Some(0),
-    };
     let model_most = price.as_ref().and_then(|price| price.max_output);
-    let per_choice = match (output_cap, model_most) {
+    let per_choice = match (demand.output_cap, model_most) {
         (Some(cap), Some(most)) => Some(cap.min(most)),
         (cap, most) => cap.or(most),
     };
-    let output_most = per_choice.map(|most| most.saturating_mul(envelope.choices));
+    let output_most = per_choice.map(|most| most.saturating_mul(demand.choices));
     let hold = price.as_ref().map_or(NanoUsd::ZERO, |price| {
         price.hold(&HoldBound {
             input_tokens_max: input_most,

@@ -6,59 +6,68 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::response::Parts;
 use http::{HeaderMap, Response, StatusCode};
-use lw_core::{BodyForm, Code, Error};
+use lw_core::{Code, Error};
 use lw_translate::Dialect;
 use lw_translate::ir::{Answer, Failure};
 use lw_upstream::UpstreamBody;
 use lw_wire::Surface;
 use lw_wire::tap::{MOST_HELD, Tap, Told};
 
+use crate::answered::{ERROR_HELD, reply_head, whole};
 use crate::call::{Call, Ending, micros};
-use crate::dispatch::{ERROR_HELD, refuse, reply_head, whole};
 use crate::foreign::{Exchange, Translation};
 use crate::headers;
+use crate::refusal::lost;
 use crate::reply::{Reply, ReplyBody};
+use crate::setback::{Fallen, Held, Setback};
 
 /// The largest answer that is translated.
 const LARGEST: usize = 32 * 1024 * 1024;
 
 /// Turns the provider's whole answer into the caller's.
+///
+/// # Errors
+/// It is no answer, or none that can be understood; nothing has gone out.
 pub(crate) async fn answer(
     mut call: Box<Call>,
     answer: Response<UpstreamBody>,
     exchange: Exchange,
-) -> Reply {
+) -> Result<Reply, Box<Fallen>> {
     let (parts, body) = answer.into_parts();
     if !parts.status.is_success() {
-        return match whole(&call, body, ERROR_HELD, "an error").await {
-            Ok(body) => failed(&mut call, &parts, &body, exchange),
-            Err(error) => refuse(&mut call, error),
-        };
+        return Err(match whole(&call, body, ERROR_HELD, "an error").await {
+            Ok(body) => failed(call, &parts, &body, exchange),
+            Err(error) => {
+                broke_off(&mut call);
+                Setback::ours(error).of(call)
+            }
+        });
     }
     let body = match whole(&call, body, LARGEST, "an answer").await {
         Ok(body) => body,
         Err(error) => {
             broke_off(&mut call);
-            return refuse(&mut call, error);
+            return Err(Setback::ours(error).of(call));
         }
     };
     match exchange {
         Exchange::Translated(translation) => translate(call, &parts.headers, &body, *translation),
         Exchange::Counted(counting) => match counting.answer(&body) {
-            Ok(json) => finished(&mut call, &parts.headers, json, Told::default()),
-            Err(error) => refuse(&mut call, error),
+            Ok(json) => Ok(finished(&mut call, &parts.headers, json, Told::default())),
+            Err(error) => {
+                broke_off(&mut call);
+                Err(Setback::ours(error).of(call))
+            }
         },
         Exchange::Native
         | Exchange::Near
         | Exchange::Unframed
         | Exchange::Vectors(_)
-        | Exchange::Part => refuse(
-            &mut call,
-            Error::new(Code::InternalError, "the answer was lost").because("not translated"),
-        ),
+        | Exchange::Part => Err(Setback::ours(lost("not translated")).of(call)),
     }
 }
 
+/// What cannot be read counts as a connection that broke: somebody else may be asked (providers 21).
 fn broke_off(call: &mut Call) {
     if let Some(dispatch) = call.dispatch.as_mut() {
         dispatch.outcome = "network";
@@ -70,7 +79,7 @@ fn translate(
     provider: &HeaderMap,
     body: &Bytes,
     translation: Translation,
-) -> Reply {
+) -> Result<Reply, Box<Fallen>> {
     let Translation {
         from, to, caller, ..
     } = translation;
@@ -78,12 +87,13 @@ fn translate(
         Ok(answer) => answer,
         Err(problem) => {
             // It was paid for all the same: what can be read of it is not known (providers 21).
+            broke_off(&mut call);
             let error = Error::new(
                 Code::ProviderError,
                 "the provider's answer cannot be understood",
             )
             .because(&problem);
-            return refuse(&mut call, error);
+            return Err(Setback::ours(error).of(call));
         }
     };
     let told = Told {
@@ -93,10 +103,10 @@ fn translate(
     if call.inbound.as_ref().is_some_and(|inbound| inbound.stream) {
         // The provider does not stream, whatever it was asked; the caller reads a stream all the same.
         let events = lw_translate::stream::replay(to, answer, &caller);
-        return ended(&mut call, provider, events, told, true);
+        return Ok(ended(&mut call, provider, events, told, true));
     }
     let json = lw_translate::write_answer(to, answer, &caller);
-    finished(&mut call, provider, json, told)
+    Ok(finished(&mut call, provider, json, told))
 }
 
 /// Ends the call with a whole answer in the caller's dialect.
@@ -113,6 +123,7 @@ fn ended(call: &mut Call, provider: &HeaderMap, body: Vec<u8>, told: Told, strea
     tap.tell(told);
     call.bytes_out = body.len() as u64;
     call.first_byte_us = Some(micros(call.start));
+    call.accepted();
     let mut head = reply_head(call, provider, false, surface);
     let _ = call.end(&Ending::Complete, Some(&mut tap));
     let kind = if stream {
@@ -126,16 +137,18 @@ fn ended(call: &mut Call, provider: &HeaderMap, body: Vec<u8>, told: Told, strea
     reply(StatusCode::OK, head, kind, body)
 }
 
-/// Ends the call with the provider's error in the caller's dialect.
-pub(crate) fn failed(call: &mut Call, parts: &Parts, body: &Bytes, exchange: Exchange) -> Reply {
+/// The provider's error, in the caller's dialect.
+pub(crate) fn failed(
+    call: Box<Call>,
+    parts: &Parts,
+    body: &Bytes,
+    exchange: Exchange,
+) -> Box<Fallen> {
     let Some((provider, body)) = call
         .lane()
         .map(|lane| (lane.kind.as_str(), call.without_secrets(body.clone())))
     else {
-        return refuse(
-            call,
-            Error::new(Code::InternalError, "the request was lost").because("no lane"),
-        );
+        return Setback::ours(lost("no lane")).of(call);
     };
     let from = match exchange {
         Exchange::Translated(translation) => translation.from,
@@ -173,40 +186,45 @@ fn own_dialect(provider: &str) -> Dialect {
     }
 }
 
-/// Ends the call with a failure that the provider told in a stream of which nothing went out.
-pub(crate) fn refused(call: &mut Call, provider_headers: &HeaderMap, failure: &Failure) -> Reply {
+/// A failure that the provider told in a stream of which nothing went out.
+pub(crate) fn refused(
+    mut call: Box<Call>,
+    provider_headers: &HeaderMap,
+    failure: &Failure,
+) -> Box<Fallen> {
     let provider = call.lane().map_or("unknown", |lane| lane.kind.as_str());
     let to = crate::foreign::dialect_of(call.surface.unwrap_or(Surface::Chat));
+    let status = failure.status.unwrap_or(502);
     if let Some(dispatch) = call.dispatch.as_mut() {
-        dispatch.outcome = "retryable_5xx";
-        dispatch.status = failure.status.or(Some(502));
+        dispatch.outcome = match status {
+            408 => "timeout",
+            429 => "rate_limit",
+            404 => "not_found",
+            400..=499 if status != 424 => "non_retryable",
+            _ => "retryable_5xx",
+        };
+        dispatch.status = Some(status);
     }
     let failure = Failure {
-        status: failure.status.or(Some(502)),
+        status: Some(status),
         ..failure.clone()
     };
     answer_failure(call, provider_headers, &failure, to, provider)
 }
 
 fn answer_failure(
-    call: &mut Call,
+    call: Box<Call>,
     provider_headers: &HeaderMap,
     failure: &Failure,
     to: Dialect,
     provider: &str,
-) -> Reply {
+) -> Box<Fallen> {
     let (status, json) = lw_translate::failure::write(to, failure, provider);
-    let json = Bytes::from(json);
     let surface = call.surface.unwrap_or(Surface::Chat);
-    call.bytes_out = json.len() as u64;
-    call.first_byte_us = Some(micros(call.start));
-    let head = reply_head(call, provider_headers, false, surface);
-    let mut tap = Tap::new(BodyForm::Opaque, MOST_HELD);
-    tap.push(&json);
+    let head = reply_head(&call, provider_headers, false, surface);
     let name = failure.code.clone().or_else(|| failure.kind.clone());
-    let _ = call.end(&Ending::ProviderRefused(name), Some(&mut tap));
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-    reply(status, head, "application/json", json)
+    Setback::theirs(Held::json(status, head, json.into(), name)).of(call)
 }
 
 fn reply(status: StatusCode, mut head: HeaderMap, kind: &'static str, body: Bytes) -> Reply {

@@ -16,12 +16,14 @@ use lw_wire::Surface;
 use lw_wire::splice::Pieces;
 use lw_wire::tap::Told;
 
+use crate::answered::{ERROR_HELD, whole};
+use crate::attempt::{CallerHead, attempt};
 use crate::call::{Call, Earlier};
-use crate::dispatch::{CallerHead, ERROR_HELD, attempt, refuse, whole};
 use crate::foreign::{Exchange, body_of, refusal, shown_model, with_extras};
 use crate::lane::{Lane, LaneKind, Operation};
 use crate::reply::Reply;
-use crate::stages::{Foreign, Target};
+use crate::setback::{Fallen, Setback};
+use crate::stages::{Step, Target};
 use crate::translated;
 
 /// The most calls that one request may become: more texts than any provider takes at once.
@@ -50,7 +52,7 @@ pub(crate) fn outgoing(
     call: &mut Call,
     lane: &Lane,
     surface: Surface,
-    foreign: &Foreign,
+    step: &Step,
 ) -> Result<Target, Error> {
     let batch = call
         .inbound
@@ -66,8 +68,8 @@ pub(crate) fn outgoing(
     let encoding = request.encoding;
     let target = For {
         provider: lane.kind.as_str(),
-        model: &foreign.model,
-        name: &foreign.name,
+        model: &step.model,
+        name: &step.name,
         max_output: None,
     };
     let mut plan = plan(request, &target).map_err(|problem| refusal(&problem))?;
@@ -89,10 +91,7 @@ pub(crate) fn outgoing(
                 (LaneKind::Gemini, method) => Operation::Gemini(method),
                 _ => Operation::Embeddings,
             };
-            Ok((
-                lane.path(operation, &foreign.model)?,
-                with_extras(lane, body),
-            ))
+            Ok((lane.path(operation, &step.model)?, with_extras(lane, body)))
         })
         .collect::<Result<_, Error>>()?;
     if let Some(dispatch) = call.dispatch.as_mut() {
@@ -102,9 +101,8 @@ pub(crate) fn outgoing(
         .first()
         .cloned()
         .ok_or_else(|| Error::new(Code::BadRequest, "`input` is empty").at("input"))?;
-    let shown = shown_model(call, &foreign.name);
+    let shown = shown_model(call, &step.name);
     Ok(Target {
-        lane: foreign.lane,
         path,
         body,
         exchange: Exchange::Vectors(Box::new(Gathering {
@@ -139,8 +137,15 @@ fn read(answers: &[(Bytes, Option<u64>)]) -> Vec<EmbeddingAnswer<'_>> {
         .collect()
 }
 
-/// Makes the calls one after the other and answers with all vectors, or with the first failure.
-pub(crate) async fn answer(mut call: Box<Call>, gathering: Gathering, head: &CallerHead) -> Reply {
+/// Makes the calls one after the other and answers with all vectors.
+///
+/// # Errors
+/// The first failure; nothing has gone out.
+pub(crate) async fn answer(
+    mut call: Box<Call>,
+    gathering: Gathering,
+    head: &CallerHead,
+) -> Result<Reply, Box<Fallen>> {
     let Gathering {
         calls,
         plan,
@@ -154,7 +159,7 @@ pub(crate) async fn answer(mut call: Box<Call>, gathering: Gathering, head: &Cal
     for (path, body) in calls {
         let sent = match attempt(&mut call, path, body, &Exchange::Part, head).await {
             Ok(sent) => sent,
-            Err(error) => return refuse(&mut call, error),
+            Err(error) => return Err(Setback::ours(error).of(call)),
         };
         let (parts, body) = sent.into_parts();
         let most = if parts.status.is_success() {
@@ -164,11 +169,11 @@ pub(crate) async fn answer(mut call: Box<Call>, gathering: Gathering, head: &Cal
         };
         let body = match whole(&call, body, most, "an answer").await {
             Ok(body) => body,
-            Err(error) => return refuse(&mut call, error),
+            Err(error) => return Err(unreadable(call, error)),
         };
         if parts.status != StatusCode::OK {
             paid(&mut call, &plan, &answers);
-            return translated::failed(&mut call, &parts, &body, Exchange::Part);
+            return Err(translated::failed(call, &parts, &body, Exchange::Part));
         }
         let tokens = parts
             .headers
@@ -184,7 +189,7 @@ pub(crate) async fn answer(mut call: Box<Call>, gathering: Gathering, head: &Cal
                 Code::ProviderError,
                 "the provider's answer cannot be understood",
             );
-            return refuse(&mut call, error.because(&problem));
+            return Err(unreadable(call, error.because(&problem)));
         }
     };
     let json = match to {
@@ -199,5 +204,12 @@ pub(crate) async fn answer(mut call: Box<Call>, gathering: Gathering, head: &Cal
         usage,
         service_tier: None,
     };
-    translated::finished(&mut call, &last_head, json, told)
+    Ok(translated::finished(&mut call, &last_head, json, told))
+}
+
+fn unreadable(mut call: Box<Call>, error: Error) -> Box<Fallen> {
+    if let Some(dispatch) = call.dispatch.as_mut() {
+        dispatch.outcome = "network";
+    }
+    Setback::ours(error).of(call)
 }

@@ -8,6 +8,7 @@ use lw_cloud::Outside;
 use lw_core::{Clock, Entropy};
 use lw_crypto::Pepper;
 use lw_engine::price::PriceCatalogue;
+use lw_engine::route::Equivalents;
 use lw_spool::{Spool, SpoolWriter};
 use lw_upstream::{AddressGuard, Pool};
 use parking_lot::Mutex;
@@ -39,6 +40,8 @@ pub struct Gateway {
     pub peppers: Vec<Pepper>,
     /// Prices.
     pub snapshot: ArcSwap<Snapshot>,
+    /// Models that stand for one another across vendors.
+    pub equivalents: Equivalents,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Makes ids.

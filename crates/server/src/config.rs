@@ -50,6 +50,7 @@ pub(crate) struct Config {
     pub(crate) spool_dir: Option<PathBuf>,
     pub(crate) spool_max_bytes: u64,
     pub(crate) prices_file: Option<PathBuf>,
+    pub(crate) equivalents_file: Option<PathBuf>,
     pub(crate) public_url: Option<String>,
     pub(crate) trace_project_strict: bool,
     pub(crate) management_rpm: u32,
@@ -282,6 +283,7 @@ fn read(r: &mut Reader<'_>, cores: usize) -> Config {
         spool_dir: r.optional("LW_GATEWAY_SPEND_SPOOL_DIR").map(PathBuf::from),
         spool_max_bytes: r.bytes("LW_GATEWAY_SPEND_SPOOL_MAX_BYTES", 64 * 1024 * 1024) as u64,
         prices_file: r.optional("LW_PRICES_FILE").map(PathBuf::from),
+        equivalents_file: r.optional("LW_MODEL_EQUIVALENTS_FILE").map(PathBuf::from),
         public_url: r.optional("LW_GATEWAY_PUBLIC_URL"),
         trace_project_strict: r.flag("LW_GATEWAY_TRACE_PROJECT_STRICT", false),
         management_rpm: r.parsed(

@@ -18,6 +18,7 @@ use lw_cloud::Ambient;
 use lw_core::{Clock, Entropy, Secret, SystemClock, SystemEntropy, UnixMicros};
 use lw_crypto::{Pepper, Sealer, SealingKey};
 use lw_engine::price::PriceCatalogue;
+use lw_engine::route::Equivalents;
 use lw_proxy::check::ProviderCheck;
 use lw_proxy::custody::Custody;
 use lw_proxy::keys::{KeyCache, Lookups};
@@ -192,6 +193,7 @@ impl Process {
             custody: Custody::start(&owners)?,
             peppers: secrets.key_peppers.clone(),
             snapshot: arc_swap::ArcSwap::from_pointee(Snapshot { prices }),
+            equivalents: equivalents(config)?,
             clock: clock.clone(),
             entropy: entropy.clone(),
             guard: guard.clone(),
@@ -381,6 +383,21 @@ fn prices(config: &Config) -> anyhow::Result<PriceCatalogue> {
     bundled
         .with_overrides(&text)
         .map_err(|error| anyhow::anyhow!("LW_PRICES_FILE {}: {error}", path.display()))
+}
+
+/// The table of models that stand for one another.
+fn equivalents(config: &Config) -> anyhow::Result<Equivalents> {
+    let Some(path) = &config.equivalents_file else {
+        return Ok(Equivalents::shipped()?);
+    };
+    let told = |error: &dyn std::fmt::Display| {
+        anyhow::anyhow!("LW_MODEL_EQUIVALENTS_FILE {}: {error}", path.display())
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| told(&error))?;
+    Equivalents::parse(&text).map_err(|error| match std::error::Error::source(&error) {
+        Some(cause) => told(&cause),
+        None => told(&error),
+    })
 }
 
 fn settings(config: &Config, control: SocketAddr) -> Settings {

@@ -71,6 +71,9 @@ pub struct Facts {
     /// The model as dispatched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// The model of another vendor that stood in for the one that was asked (data-plane 13.4).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub substituted_model: Option<String>,
     /// `alias`, `explicit_slash`, `implicit`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_source: Option<String>,

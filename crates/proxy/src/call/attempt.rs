@@ -7,6 +7,7 @@ use lw_engine::price::ModelPrice;
 use tokio::time::Instant;
 
 use crate::access::Authorised;
+use crate::stages::Step;
 
 /// What the hold was computed from, fixed at admission.
 #[derive(Debug, Clone)]
@@ -54,6 +55,10 @@ pub(crate) struct Dispatch {
     pub(crate) earlier: Earlier,
     /// The outcome label of data-plane 13.2.
     pub(crate) outcome: &'static str,
+    /// Whether the model is another than the caller's name resolved to.
+    pub(crate) substituted: bool,
+    /// Until when the answer must have begun.
+    pub(crate) deadline: Option<Instant>,
     /// `max_tokens` left under its newer name.
     pub(crate) renamed_max_tokens: bool,
     /// Names of parameters that were left out (providers 13), sorted.
@@ -62,7 +67,24 @@ pub(crate) struct Dispatch {
     pub(crate) authorised: Authorised,
 }
 
+/// An attempt that is over, or a candidate that was passed over.
+#[derive(Debug)]
+pub(crate) struct Tried {
+    /// What it was.
+    pub(crate) dispatch: Dispatch,
+    /// Microseconds that it took; zero when nothing was dialled.
+    pub(crate) duration_us: u64,
+}
+
 impl Dispatch {
+    /// A call to the candidate `step`.
+    pub(crate) fn to(step: &Step, entropy: &dyn Entropy) -> Self {
+        Self {
+            substituted: step.substituted,
+            ..Self::new(step.lane, step.model.clone(), entropy)
+        }
+    }
+
     /// A call that is about to be made.
     pub(crate) fn new(lane: usize, model: String, entropy: &dyn Entropy) -> Self {
         Self {
@@ -75,6 +97,8 @@ impl Dispatch {
             tier: None,
             earlier: Earlier::None,
             outcome: "network",
+            substituted: false,
+            deadline: None,
             renamed_max_tokens: false,
             dropped: Vec::new(),
             authorised: Authorised::Plainly,

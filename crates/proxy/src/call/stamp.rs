@@ -14,6 +14,8 @@ pub(crate) struct Stamp {
     pub(super) client_request_id: Option<HeaderValue>,
     pub(super) version: HeaderValue,
     pub(super) renamed_max_tokens: bool,
+    /// Candidates before the one that answered.
+    pub(super) fallbacks: u16,
     /// Parameters that were left out.
     pub(super) dropped: Option<HeaderValue>,
     /// The provider's type and the model, on a dispatched answer.
@@ -53,8 +55,8 @@ impl Stamp {
 
     /// Writes the count that a failed walk carries too; nothing when no provider was chosen.
     pub(crate) fn write_fallback_count(&self, answer: &mut HeaderMap) {
-        if self.dispatched.is_some() {
-            answer.insert(headers::FALLBACK_COUNT, HeaderValue::from_static("0"));
+        if self.dispatched.is_some() || self.fallbacks > 0 {
+            answer.insert(headers::FALLBACK_COUNT, HeaderValue::from(self.fallbacks));
         }
     }
 
@@ -67,7 +69,7 @@ impl Stamp {
         if let Some(model) = model {
             answer.insert(headers::MODEL, model.clone());
         }
-        answer.insert(headers::FALLBACK_COUNT, HeaderValue::from_static("0"));
+        answer.insert(headers::FALLBACK_COUNT, HeaderValue::from(self.fallbacks));
         answer.insert(headers::CACHE_MODE, HeaderValue::from_static("respect"));
         if self.renamed_max_tokens {
             let renamed = HeaderValue::from_static("max_tokens->max_completion_tokens");
