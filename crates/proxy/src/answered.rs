@@ -87,23 +87,23 @@ pub(crate) async fn answered(
             "text/event-stream"
         };
         stream_head(&mut reply_head, conversion.is_some().then_some(kind), head);
-        let tap = tap(&call, form, held_of_stream(&call), native);
-        let mut beginning = Beginning::new(conversion, form);
-        let body = match beginning.read(&call, body, more).await {
+        let mut beginning = Beginning::new(conversion, form, more);
+        let body = match beginning.read(&call, body).await {
             Ok(body) => body,
             // Nothing went out yet: this is an ordinary error with its own status (17.1).
             Err(error) => {
                 let timed_out = error.code() == Code::UpstreamTimeout;
                 set_outcome(&mut call, if timed_out { "timeout" } else { "network" });
-                let setback = Setback::ours(error);
-                return Err(setback.having_seen(beginning.into_tap()).of(call));
+                return Err(Setback::ours(error)
+                    .having_seen(beginning.tap(form))
+                    .of(call));
             }
         };
         if let Some(failure) = beginning.failure() {
             // The same, told inside a stream that had just begun.
             return Err(translated::refused(call, &parts.headers, &failure));
         }
-        if more && beginning.is_error() {
+        if let Some(name) = beginning.error() {
             // Passed on as it came, should nobody else answer.
             set_outcome(&mut call, "retryable_5xx");
             let rest = whole(&call, body, ERROR_HELD, "an error").await;
@@ -114,7 +114,7 @@ pub(crate) async fn answered(
                 status: parts.status,
                 head: reply_head,
                 body,
-                name: beginning.scratch.observed().stream_error.clone(),
+                name: Some(name),
             };
             return Err(Setback::theirs(held).of(call));
         }
@@ -122,6 +122,7 @@ pub(crate) async fn answered(
         let Beginning {
             pieces, conversion, ..
         } = beginning;
+        let tap = tap(&call, form, held_of_stream(&call), native);
         ReplyBody::relay(Relay::new(call, body, pieces, tap, conversion))
     } else if call.inbound.as_ref().is_some_and(|inbound| inbound.stream) {
         // A stream in another form (Gemini's JSON list): not held back.
@@ -246,27 +247,24 @@ fn held_of_stream(call: &Call) -> usize {
 struct Beginning {
     pieces: Vec<Bytes>,
     conversion: Option<Box<Conversion>>,
-    /// Sees the same bytes, to know whether an event has come and what it says.
-    scratch: Tap,
+    /// Sees the same bytes, to know whether an event has come and what it says. Only when another candidate
+    /// may follow.
+    scratch: Option<Box<Tap>>,
 }
 
 impl Beginning {
-    fn new(conversion: Option<Box<Conversion>>, form: BodyForm) -> Self {
+    fn new(conversion: Option<Box<Conversion>>, form: BodyForm, more: bool) -> Self {
         Self {
             pieces: Vec::new(),
             conversion,
-            scratch: Tap::new(form, 0),
+            scratch: more.then(|| Box::new(Tap::new(form, 0))),
         }
     }
 
     /// Reads the first bytes, so that head and first bytes leave in one write: for a moment, or until the
     /// first event is whole when another candidate may follow.
-    async fn read(
-        &mut self,
-        call: &Call,
-        mut body: UpstreamBody,
-        more: bool,
-    ) -> Result<UpstreamBody, Error> {
+    async fn read(&mut self, call: &Call, mut body: UpstreamBody) -> Result<UpstreamBody, Error> {
+        let more = self.scratch.is_some();
         let deadline = call.attempt_deadline();
         while !self.is_decided() {
             let next = if more {
@@ -288,7 +286,7 @@ impl Beginning {
             match next {
                 Some(Ok(frame)) => {
                     if let Ok(piece) = frame.into_data() {
-                        self.push(piece, more);
+                        self.push(piece);
                     }
                 }
                 Some(Err(error)) => {
@@ -307,13 +305,13 @@ impl Beginning {
         Ok(body)
     }
 
-    fn push(&mut self, piece: Bytes, more: bool) {
+    fn push(&mut self, piece: Bytes) {
         let piece = match &mut self.conversion {
             Some(conversion) => Bytes::from(conversion.push(&piece)),
             None => piece,
         };
-        if more {
-            self.scratch.push(&piece);
+        if let Some(scratch) = &mut self.scratch {
+            scratch.push(&piece);
         }
         if !piece.is_empty() {
             self.pieces.push(piece);
@@ -327,23 +325,28 @@ impl Beginning {
         failure.cloned()
     }
 
-    fn is_error(&self) -> bool {
-        let observed = self.scratch.observed();
-        observed.stream_error.is_some() && observed.events <= 1
+    /// The type or code of the error that the stream begins with, when that matters.
+    fn error(&self) -> Option<String> {
+        let observed = self.scratch.as_ref()?.observed();
+        let first = observed.events <= 1;
+        observed.stream_error.clone().filter(|_| first)
     }
 
     fn is_decided(&self) -> bool {
-        let observed = self.scratch.observed();
+        let seen = |tap: &Tap| {
+            let observed = tap.observed();
+            observed.events > 0 || observed.complete || observed.stream_error.is_some()
+        };
         let told =
             |conversion: &Conversion| conversion.has_begun() || conversion.failure().is_some();
-        observed.events > 0
-            || observed.complete
-            || observed.stream_error.is_some()
-            || self.conversion.as_deref().is_some_and(told)
+        self.scratch.as_deref().is_some_and(seen) || self.conversion.as_deref().is_some_and(told)
     }
 
-    fn into_tap(self) -> Tap {
-        self.scratch
+    /// What was seen.
+    fn tap(self, form: BodyForm) -> Tap {
+        let mut tap = Tap::new(form, 0);
+        self.pieces.iter().for_each(|piece| tap.push(piece));
+        tap
     }
 }
 
