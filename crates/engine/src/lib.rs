@@ -18,3 +18,4 @@ pub mod price;
 pub mod resolve;
 pub mod route;
 pub mod rules;
+mod steady;
