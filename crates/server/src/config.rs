@@ -5,6 +5,8 @@
 //!
 //! Start at [`Config::load`].
 
+mod governance;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -13,6 +15,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use lw_core::Secret;
+use lw_proxy::settings::Governance;
 use lw_upstream::Timeouts;
 
 /// Where settings come from: names to values. Flags stand in it under the names of their variables.
@@ -55,7 +58,7 @@ pub(crate) struct Config {
     pub(crate) trace_project_strict: bool,
     pub(crate) management_rpm: u32,
     pub(crate) enterprise_features: bool,
-    pub(crate) team_budget_principals: bool,
+    pub(crate) governance: Governance,
     pub(crate) instance_admin_key: Option<Secret>,
     pub(crate) allow_private: bool,
     /// Providers without a credential may use the machine's own cloud identity.
@@ -292,7 +295,7 @@ fn read(r: &mut Reader<'_>, cores: usize) -> Config {
             "a number of calls in a minute; 0 is no limit",
         ),
         enterprise_features: r.flag("LW_ENTERPRISE_FEATURES", true),
-        team_budget_principals: r.flag("LW_GATEWAY_TEAM_BUDGET_PRINCIPALS", true),
+        governance: governance::governance(r),
         // Who may make organizations may have tenants: then the machine's identity is not theirs to use.
         ambient_cloud_identity: r.flag(
             "LW_GATEWAY_ALLOW_AMBIENT_CLOUD_IDENTITY",

@@ -249,7 +249,7 @@ impl Process {
                 trace_project_strict: config.trace_project_strict,
                 rate_limit_rpm: config.management_rpm,
                 enterprise_features: config.enterprise_features,
-                team_budget_principals: config.team_budget_principals,
+                team_budget_principals: config.governance.team_budget_principals,
             },
             ready: Arc::new(move || !gateway.draining.load(Ordering::Relaxed)),
         };
@@ -408,6 +408,7 @@ fn settings(config: &Config, control: SocketAddr) -> Settings {
         timeouts: config.timeouts,
         version: version().to_owned(),
         control_plane_base_url: format!("http://{control}"),
+        governance: config.governance,
     }
 }
 

@@ -45,6 +45,10 @@ const MIGRATIONS: &[Migration] = &[
         version: 2,
         sql: include_str!("config/0002_management.sql"),
     },
+    Migration {
+        version: 3,
+        sql: include_str!("config/0003_concurrency.sql"),
+    },
 ];
 
 /// The configuration database in one SQLite file.

@@ -219,6 +219,8 @@ pub struct RateLimit {
     pub tpm: Option<u64>,
     /// Requests in a day.
     pub rpd: Option<u64>,
+    /// Requests that are open at the same time; ours.
+    pub concurrent: Option<u64>,
 }
 
 /// A model that the operator declared for a provider: its name alone, or an entry that says more of it.

@@ -124,14 +124,15 @@ pub(crate) fn shown(stored: &str) -> Value {
         "guardrailAttachments".into(),
         or(whole("guardrailAttachments"), json!([])),
     );
-    out.insert(
-        "rateLimits".into(),
-        json!({
-            "rpm": set(["rateLimits", "rpm"]),
-            "tpm": set(["rateLimits", "tpm"]),
-            "rpd": set(["rateLimits", "rpd"]),
-        }),
-    );
+    let mut limits = Map::new();
+    for key in ["rpm", "tpm", "rpd"] {
+        let limit = set(["rateLimits", key]);
+        limits.insert(key.into(), or(limit, Value::Null));
+    }
+    if let Some(limit) = set(["rateLimits", "concurrent"]) {
+        limits.insert("concurrent".into(), limit);
+    }
+    out.insert("rateLimits".into(), limits.into());
     out.insert(
         "realtime".into(),
         json!({ "maxOpenSessions": set(["realtime", "maxOpenSessions"]) }),
@@ -321,7 +322,7 @@ fn rate_limits(fields: &Fields<'_>, problems: &mut Problems) -> Given<Value> {
         .object(&["rateLimits", "rate_limits"], problems)
         .map(|limits| {
             let mut out = Sparse::default();
-            for key in ["rpm", "tpm", "rpd"] {
+            for key in ["rpm", "tpm", "rpd", "concurrent"] {
                 out.put(key, limits.whole(&[key], 0..=MAX_WHOLE, problems));
             }
             out.into()

@@ -99,7 +99,7 @@ fn limits() -> Value {
             ("tpm", or_null(whole())),
             ("rpd", or_null(whole())),
         ],
-        &[],
+        &[("concurrent", whole())],
     )
 }
 

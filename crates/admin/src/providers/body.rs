@@ -62,16 +62,23 @@ pub(crate) struct RatePatch {
     rpm: Given<u64>,
     tpm: Given<u64>,
     rpd: Given<u64>,
+    concurrent: Given<u64>,
 }
 
 impl RatePatch {
     /// The ceilings afterwards.
     pub(super) fn over(self, current: RateLimit) -> RateLimit {
-        let Self { rpm, tpm, rpd } = self;
+        let Self {
+            rpm,
+            tpm,
+            rpd,
+            concurrent,
+        } = self;
         RateLimit {
             rpm: rpm.over(current.rpm),
             tpm: tpm.over(current.tpm),
             rpd: rpd.over(current.rpd),
+            concurrent: concurrent.over(current.concurrent),
         }
     }
 }
@@ -335,5 +342,6 @@ fn rate_limit(fields: &Fields<'_>, problems: &mut Problems) -> Given<RatePatch> 
             rpm: limits.whole(&["rpm"], 0..=MAX_WHOLE, problems),
             tpm: limits.whole(&["tpm"], 0..=MAX_WHOLE, problems),
             rpd: limits.whole(&["rpd"], 0..=MAX_WHOLE, problems),
+            concurrent: limits.whole(&["concurrent"], 0..=MAX_WHOLE, problems),
         })
 }

@@ -81,14 +81,17 @@ fn provider() -> Value {
     )
 }
 
+/// Requests a minute, tokens a minute, requests a day, requests at the same time.
+const LIMITS: [&str; 4] = ["rpm", "tpm", "rpd", "concurrent"];
+
 fn limits() -> Value {
     let limit = || or_null(whole());
-    object(&[("rpm", limit()), ("tpm", limit()), ("rpd", limit())], &[])
+    object(&LIMITS.map(|name| (name, limit())), &[])
 }
 
 fn limits_patch() -> Value {
     let limit = || or_null(json!({ "type": "integer", "minimum": 0, "maximum": i64::MAX }));
-    input(&[], &[("rpm", limit()), ("tpm", limit()), ("rpd", limit())])
+    input(&[], &LIMITS.map(|name| (name, limit())))
 }
 
 /// A name, or an object with the name in one of four fields.

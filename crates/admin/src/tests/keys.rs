@@ -182,7 +182,7 @@ async fn config_is_normalised_merged_and_shown_in_the_official_shape() {
                 "max_attempts": 2, "on": ["rate_limit_exceeded", "network", "not_found", "rate_limit"],
                 "timeout_ms": 1000, "model_map": { "gpt-5": { "anthropic": "claude-opus" } },
             },
-            "rate_limits": { "rpm": 5 },
+            "rate_limits": { "rpm": 5, "concurrent": 2 },
             "realtime": { "max_open_sessions": 2 },
             "capture_payload": "none",
             "openai_compat_translate": true,
@@ -201,7 +201,8 @@ async fn config_is_normalised_merged_and_shown_in_the_official_shape() {
         .patch(
             &path,
             json!({ "config": {
-            "fallback": { "on": ["5xx"] }, "modelAliases": {}, "capturePayload": null,
+            "fallback": { "on": ["5xx"] }, "rateLimits": { "rpd": 7, "concurrent": null },
+            "modelAliases": {}, "capturePayload": null,
             "semanticCache": null, "policyRules": null, "openaiCompatTranslate": null,
         } }),
         )
@@ -217,6 +218,8 @@ async fn config_is_normalised_merged_and_shown_in_the_official_shape() {
         json!({ "mode": "force", "ttlS": 60 }),
         "others stay"
     );
+    let limits = json!({ "rpm": null, "tpm": null, "rpd": 7 });
+    assert_eq!(config["rateLimits"], limits, "ours is gone when unset");
     let ours = [
         "modelAliases",
         "capturePayload",

@@ -177,7 +177,7 @@ async fn what_is_wrong_with_a_provider_is_said_at_once_and_without_its_secret() 
         .post(
             PROVIDERS,
             json!({
-                "provider": "custom", "routing_handle": "openai", "rate_limit": { "rpm": -1 },
+                "provider": "custom", "routing_handle": "openai", "rate_limit": { "rpm": -1, "concurrent": "few" },
                 "custom_keys": {
                     "CUSTOM_API_KEY": "sk-very\nsecret", "CUSTOM_BASE_URL": "http://10.0.0.1/v1",
                     "OPENAI_API_KEY": "sk-very-secret",
@@ -245,7 +245,7 @@ async fn a_routing_handle_is_unique_in_its_organization_and_can_be_cleared() {
 async fn a_provider_patch_tells_absent_from_null_from_a_value() {
     let plane = Plane::new();
     let mut body = openai();
-    body["rate_limit"] = json!({ "rpm": 1, "tpm": 2 });
+    body["rate_limit"] = json!({ "rpm": 1, "tpm": 2, "concurrent": 8 });
     body["fallback_priority_global"] = json!(5);
     body["custom_models"] = json!(["m"]);
     body["deployment_mapping"] = json!({ "m": "n" });
@@ -257,7 +257,7 @@ async fn a_provider_patch_tells_absent_from_null_from_a_value() {
     let now = &got["model_provider"];
     assert_eq!(
         now["rate_limit"],
-        json!({ "rpm": null, "tpm": 2, "rpd": 3 })
+        json!({ "rpm": null, "tpm": 2, "rpd": 3, "concurrent": 8 })
     );
     for field in [
         "fallback_priority_global",
@@ -275,7 +275,7 @@ async fn a_provider_patch_tells_absent_from_null_from_a_value() {
     let now = &got["model_provider"];
     assert_eq!(
         now["rate_limit"],
-        json!({ "rpm": null, "tpm": null, "rpd": null })
+        json!({ "rpm": null, "tpm": null, "rpd": null, "concurrent": null })
     );
     for field in [
         "fallback_priority_global",

@@ -96,3 +96,85 @@ pub(super) fn something(body: Json, flags: &str) -> Result<Json, CliError> {
     }
     Ok(body)
 }
+
+/// Ceilings of a key or a provider.
+#[derive(Args, Debug)]
+pub(super) struct LimitFlags {
+    /// Requests a minute
+    #[arg(long, value_name = "N")]
+    rpm: Option<u32>,
+
+    /// Tokens a minute
+    #[arg(long, value_name = "N")]
+    tpm: Option<u32>,
+
+    /// Requests a day
+    #[arg(long, value_name = "N")]
+    rpd: Option<u32>,
+
+    /// Requests that are open at the same time
+    #[arg(long, value_name = "N")]
+    concurrent: Option<u32>,
+}
+
+impl LimitFlags {
+    /// Sets the ceilings that were given; whether there was one.
+    pub(super) fn add_to(&self, limits: &mut Json) -> bool {
+        let Self {
+            rpm,
+            tpm,
+            rpd,
+            concurrent,
+        } = self;
+        let given = [
+            ("rpm", *rpm),
+            ("tpm", *tpm),
+            ("rpd", *rpd),
+            ("concurrent", *concurrent),
+        ];
+        for (name, limit) in given {
+            set_number(limits, name, limit);
+        }
+        given.iter().any(|(_, limit)| limit.is_some())
+    }
+}
+
+/// Ceilings to take away, beside [`LimitFlags`].
+#[derive(Args, Debug)]
+pub(super) struct ClearLimitFlags {
+    /// Remove the limit of requests a minute
+    #[arg(long, conflicts_with = "rpm")]
+    clear_rpm: bool,
+
+    /// Remove the limit of tokens a minute
+    #[arg(long, conflicts_with = "tpm")]
+    clear_tpm: bool,
+
+    /// Remove the limit of requests a day
+    #[arg(long, conflicts_with = "rpd")]
+    clear_rpd: bool,
+
+    /// Remove the limit of requests at the same time
+    #[arg(long, conflicts_with = "concurrent")]
+    clear_concurrent: bool,
+}
+
+impl ClearLimitFlags {
+    /// Sets the ceilings that are to go to null; whether there was one.
+    pub(super) fn add_to(&self, limits: &mut Json) -> bool {
+        let Self {
+            clear_rpm,
+            clear_tpm,
+            clear_rpd,
+            clear_concurrent,
+        } = self;
+        let clears = [
+            (*clear_rpm, "rpm"),
+            (*clear_tpm, "tpm"),
+            (*clear_rpd, "rpd"),
+            (*clear_concurrent, "concurrent"),
+        ];
+        set_nulls(limits, &clears);
+        clears.iter().any(|(clear, _)| *clear)
+    }
+}

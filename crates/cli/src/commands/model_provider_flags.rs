@@ -4,7 +4,9 @@
 
 use clap::Args;
 
-use super::flags::{IdempotencyFlag, set_nulls, set_number, set_text, something};
+use super::flags::{
+    ClearLimitFlags, IdempotencyFlag, LimitFlags, set_nulls, set_number, set_text, something,
+};
 use crate::args::{pairs_object, parse_object, parse_pair, parse_scope};
 use crate::context::Context;
 use crate::error::CliError;
@@ -43,17 +45,8 @@ struct CommonFlags {
     #[arg(long = "deployment", value_name = "MODEL=NAME", value_parser = parse_pair)]
     deployments: Vec<(String, String)>,
 
-    /// Requests a minute
-    #[arg(long, value_name = "N")]
-    rpm: Option<u32>,
-
-    /// Tokens a minute
-    #[arg(long, value_name = "N")]
-    tpm: Option<u32>,
-
-    /// Requests a day
-    #[arg(long, value_name = "N")]
-    rpd: Option<u32>,
+    #[command(flatten)]
+    limits: LimitFlags,
 
     /// Place in the fallback order of the organization; lower goes first
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
@@ -103,17 +96,8 @@ pub(crate) struct UpdateFlags {
     #[arg(long = "remove-key", value_name = "NAME")]
     remove_keys: Vec<String>,
 
-    /// Remove the limit of requests a minute
-    #[arg(long, conflicts_with = "rpm")]
-    clear_rpm: bool,
-
-    /// Remove the limit of tokens a minute
-    #[arg(long, conflicts_with = "tpm")]
-    clear_tpm: bool,
-
-    /// Remove the limit of requests a day
-    #[arg(long, conflicts_with = "rpd")]
-    clear_rpd: bool,
+    #[command(flatten)]
+    clear_limits: ClearLimitFlags,
 
     /// Leave the fallback order of the organization
     #[arg(long, conflicts_with = "priority")]
@@ -177,9 +161,7 @@ impl UpdateFlags {
             scopes,
             common,
             remove_keys,
-            clear_rpm,
-            clear_tpm,
-            clear_rpd,
+            clear_limits,
             clear_priority,
             clear_provider_config,
             clear_handle,
@@ -196,12 +178,10 @@ impl UpdateFlags {
         let removed: Vec<(bool, &str)> =
             remove_keys.iter().map(|name| (true, name.trim())).collect();
         add_nulls(&mut body, "custom_keys", &removed);
-        let limits = [
-            (*clear_rpm, "rpm"),
-            (*clear_tpm, "tpm"),
-            (*clear_rpd, "rpd"),
-        ];
-        add_nulls(&mut body, "rate_limit", &limits);
+        let mut limits = body.take("rate_limit").unwrap_or_else(nothing);
+        if clear_limits.add_to(&mut limits) || !limits.fields().is_empty() {
+            body.set("rate_limit", limits);
+        }
         set_nulls(
             &mut body,
             &[
@@ -218,15 +198,19 @@ impl UpdateFlags {
             body,
             "--name, --scope, --key, --key-from-env, --remove-key, --extra-header, \
              --custom-model, --custom-embeddings-model, --deployment, --rpm, --tpm, --rpd, \
-             --priority, --provider-config, --handle, or a --clear-… flag",
+             --concurrent, --priority, --provider-config, --handle, or a --clear-… flag",
         )
     }
+}
+
+const fn nothing() -> Json {
+    Json::Object(Vec::new())
 }
 
 /// Nulls inside the object of a field, beside what it holds already.
 fn add_nulls(body: &mut Json, field: &str, clears: &[(bool, &str)]) {
     if clears.iter().any(|(clear, _)| *clear) {
-        let mut object = body.take(field).unwrap_or_else(|| Json::Object(Vec::new()));
+        let mut object = body.take(field).unwrap_or_else(nothing);
         set_nulls(&mut object, clears);
         body.set(field, object);
     }
@@ -242,9 +226,7 @@ impl CommonFlags {
             custom_models,
             custom_embeddings_models,
             deployments,
-            rpm,
-            tpm,
-            rpd,
+            limits,
             priority,
             provider_config,
             handle,
@@ -270,12 +252,9 @@ impl CommonFlags {
         if !deployments.is_empty() {
             body.set("deployment_mapping", pairs_object(deployments));
         }
-        let mut limits = Json::Object(Vec::new());
-        for (name, limit) in [("rpm", rpm), ("tpm", tpm), ("rpd", rpd)] {
-            set_number(&mut limits, name, *limit);
-        }
-        if !limits.fields().is_empty() {
-            body.set("rate_limit", limits);
+        let mut ceilings = nothing();
+        if limits.add_to(&mut ceilings) {
+            body.set("rate_limit", ceilings);
         }
         set_number(body, "fallback_priority_global", *priority);
         if let Some(config) = provider_config {

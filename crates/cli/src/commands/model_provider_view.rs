@@ -55,7 +55,7 @@ pub(crate) fn provider(provider: &Json, style: Style) -> String {
             .filter(|value| !value.is_null())?;
         Some(format!("{name} {}", value.display()))
     };
-    let limits: Vec<String> = ["rpm", "tpm", "rpd"]
+    let limits: Vec<String> = ["rpm", "tpm", "rpd", "concurrent"]
         .into_iter()
         .filter_map(limit)
         .collect();

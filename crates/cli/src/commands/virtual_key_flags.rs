@@ -3,7 +3,8 @@
 use clap::{Args, ValueEnum};
 
 use super::flags::{
-    Breach, IdempotencyFlag, LabelFlags, set_nulls, set_text, set_value, something, spelling,
+    Breach, ClearLimitFlags, IdempotencyFlag, LabelFlags, LimitFlags, set_nulls, set_text,
+    set_value, something, spelling,
 };
 use crate::args::{Expiry, parse_expiry, parse_object, parse_scope, parse_usd, text_or_file};
 use crate::environment::Environment;
@@ -77,6 +78,9 @@ struct CommonFlags {
     #[arg(long, value_name = "IDS", value_delimiter = ',')]
     providers_allowed: Option<Vec<String>>,
 
+    #[command(flatten)]
+    limits: LimitFlags,
+
     /// Configuration of the key as a JSON object
     #[arg(long, value_name = "JSON", value_parser = parse_object)]
     config_json: Option<Json>,
@@ -144,6 +148,9 @@ pub(crate) struct UpdateFlags {
     #[command(flatten)]
     common: CommonFlags,
 
+    #[command(flatten)]
+    clear_limits: ClearLimitFlags,
+
     /// Let the server choose the trace project again
     #[arg(long, conflicts_with = "trace_project")]
     clear_trace_project: bool,
@@ -175,7 +182,7 @@ impl CreateFlags {
             self.principal_user.as_deref(),
         );
         set_value(&mut body, "env", self.env);
-        self.common.add_to(&mut body, env, None)?;
+        self.common.add_to(&mut body, env, None, None)?;
         if self.common.expires_at == Some(Expiry::Never) {
             body.take("expires_at");
         }
@@ -204,17 +211,21 @@ impl UpdateFlags {
         &self.id
     }
 
-    /// Whether the body depends on the `config.metadata` that the server holds: tags replace their
-    /// list, and what is stored beside it stays.
-    pub(crate) fn keeps_metadata(&self) -> bool {
+    /// Whether the body depends on the `config` that the server holds. The server replaces what lies
+    /// below a key of it as a whole; a tag or a limit changes a part and keeps what stands beside it.
+    pub(crate) fn keeps_config(&self) -> bool {
+        let mut limits = Json::Object(Vec::new());
         !self.common.tags.is_empty()
+            || self.common.limits.add_to(&mut limits)
+            || self.clear_limits.add_to(&mut limits)
     }
 
     pub(crate) fn body(&self, env: &Environment, stored: Option<Json>) -> Result<Json, CliError> {
         let mut body = Json::Object(Vec::new());
         set_text(&mut body, "name", self.name.as_deref());
         set_text(&mut body, "description", self.description.as_deref());
-        self.common.add_to(&mut body, env, stored)?;
+        let clears = Some(&self.clear_limits);
+        self.common.add_to(&mut body, env, clears, stored)?;
         set_nulls(
             &mut body,
             &[
@@ -231,7 +242,7 @@ impl UpdateFlags {
         something(
             body,
             "--name, --description, --scope, --trace-project, --routing-policy, --routing-mode, \
-             --budget-limit, --providers-allowed, --config-json, --config-file, --expires-at, \
+             --budget-limit, --providers-allowed, --rpm, --tpm, --rpd, --concurrent, --config-json, --config-file, --expires-at, \
              --tag, --external-id, --metadata, or a --clear-… flag",
         )
     }
@@ -242,7 +253,8 @@ impl CommonFlags {
         &self,
         body: &mut Json,
         env: &Environment,
-        stored_metadata: Option<Json>,
+        clears: Option<&ClearLimitFlags>,
+        stored: Option<Json>,
     ) -> Result<(), CliError> {
         if !self.scopes.is_empty() {
             body.set("scopes", self.scopes.clone().into());
@@ -258,7 +270,7 @@ impl CommonFlags {
             set_value(&mut budget, "on_breach", self.budget_breach);
             body.set("budget", budget);
         }
-        if let Some(config) = self.config(env, stored_metadata)? {
+        if let Some(config) = self.config(env, clears, stored)? {
             body.set("config", config);
         }
         if let Some(expiry) = &self.expires_at {
@@ -271,7 +283,8 @@ impl CommonFlags {
     fn config(
         &self,
         env: &Environment,
-        stored_metadata: Option<Json>,
+        clears: Option<&ClearLimitFlags>,
+        mut stored: Option<Json>,
     ) -> Result<Option<Json>, CliError> {
         let file = self.config_file.as_deref();
         let mut config = text_or_file(env, self.config_json.as_ref(), file)?;
@@ -286,12 +299,28 @@ impl CommonFlags {
             config.take("providers_allowed");
             config.set("providersAllowed", ids.into());
         }
+        // What the person gave in the document, else what is stored.
+        let mut base = |given: Option<Json>, name: &str| {
+            given
+                .or_else(|| stored.as_mut()?.take(name))
+                .filter(|given| matches!(given, Json::Object(_)))
+                .unwrap_or_else(|| Json::Object(Vec::new()))
+        };
+        let mut asked = Json::Object(Vec::new());
+        let set = self.limits.add_to(&mut asked);
+        let cleared = clears.is_some_and(|clears| clears.add_to(&mut asked));
+        if set || cleared {
+            let config = config.get_or_insert_with(|| Json::Object(Vec::new()));
+            let snake = config.take("rate_limits");
+            let mut limits = base(config.take("rateLimits").or(snake), "rateLimits");
+            for (name, limit) in asked.fields() {
+                limits.set(name, limit.clone());
+            }
+            config.set("rateLimits", limits);
+        }
         if !self.tags.is_empty() {
             let config = config.get_or_insert_with(|| Json::Object(Vec::new()));
-            let given = config.take("metadata").or(stored_metadata);
-            let mut metadata = given
-                .filter(|given| matches!(given, Json::Object(_)))
-                .unwrap_or_else(|| Json::Object(Vec::new()));
+            let mut metadata = base(config.take("metadata"), "metadata");
             let tags: Vec<Json> = self.tags.iter().map(|tag| tag.as_str().into()).collect();
             metadata.set("tags", tags.into());
             config.set("metadata", metadata);

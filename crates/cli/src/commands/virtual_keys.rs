@@ -199,10 +199,8 @@ fn create(context: &mut Context<'_>, flags: &CreateFlags) -> Result<(), CliError
 
 fn update(context: &mut Context<'_>, flags: &UpdateFlags) -> Result<(), CliError> {
     let mut stored = None;
-    if flags.keeps_metadata() {
-        stored = get(context, flags.id())?
-            .take("config")
-            .and_then(|mut config| config.take("metadata"));
+    if flags.keeps_config() {
+        stored = get(context, flags.id())?.take("config");
     }
     let request = on_key(Method::PATCH, flags.id(), "").body(flags.body(context.env, stored)?);
     change(context, "update the virtual key", &request, "updated")

@@ -272,7 +272,7 @@ fn defaults(kind: usize) -> Value {
         0 => json!({"organization_id": "org_1", "name": "", "provider": "", "routing_handle": null,
             "enabled": true, "scopes": [], "custom_keys": {}, "extra_headers": null,
             "custom_models": null, "custom_embeddings_models": null, "deployment_mapping": null,
-            "rate_limit": {"rpm": null, "tpm": null, "rpd": null}, "fallback_priority_global": null,
+            "rate_limit": {"rpm": null, "tpm": null, "rpd": null, "concurrent": null}, "fallback_priority_global": null,
             "provider_config": null, "health_status": "unknown", "disabled_at": null}),
         1 => json!({"project_id": null, "name": "", "description": null, "direction": "pre",
             "failure_mode": "fail_closed", "evaluator": {}, "archived_at": null}),

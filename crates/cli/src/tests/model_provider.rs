@@ -55,6 +55,8 @@ fn create_sends_the_advanced_fields_and_reads_a_bare_answer() {
         "5",
         "--rpd",
         "0",
+        "--concurrent",
+        "4",
         "--handle",
         "local",
         "--provider-config",
@@ -65,7 +67,7 @@ fn create_sends_the_advanced_fields_and_reads_a_bare_answer() {
     assert_eq!(done.ok(), "\"mp_1\"\n");
     let expected = r#"{"provider":"custom","scopes":[{"scope_type":"team","scope_id":"t"}],
         "custom_keys":{"CUSTOM_API_KEY":"a=b-secret"},"name":"local","routing_handle":"local",
-        "rate_limit":{"tpm":5,"rpd":0},"provider_config":{"base_url":"http://x"}}"#;
+        "rate_limit":{"tpm":5,"rpd":0,"concurrent":4},"provider_config":{"base_url":"http://x"}}"#;
     let expected = Json::parse(expected).expect("valid");
     let body = Json::parse(&server.only_request().body).expect("JSON");
     for (name, value) in expected.fields() {
@@ -301,13 +303,13 @@ fn every_field_can_be_cleared() {
     let server = Server::answering([(200, &wrapped())]);
     Shell::at(&server)
         .run(
-            "model-provider update mp_1 --rpm 5 --clear-tpm --clear-priority --clear-provider-config \
+            "model-provider update mp_1 --rpm 5 --clear-tpm --clear-concurrent --clear-priority --clear-provider-config \
              --clear-handle --clear-extra-headers --clear-custom-models --clear-deployments \
              --clear-custom-embeddings-models --key A=b-secret-value --remove-key OPENAI_BASE_URL",
         )
         .ok();
     let expected = r#"{"custom_keys":{"A":"b-secret-value","OPENAI_BASE_URL":null},
-        "rate_limit":{"rpm":5,"tpm":null},"fallback_priority_global":null,"provider_config":null,
+        "rate_limit":{"rpm":5,"tpm":null,"concurrent":null},"fallback_priority_global":null,"provider_config":null,
         "routing_handle":null,"extra_headers":null,"custom_models":null,
         "custom_embeddings_models":null,"deployment_mapping":null}"#;
     assert_eq!(server.only_request().body, compact(expected));

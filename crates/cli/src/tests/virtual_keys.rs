@@ -541,6 +541,37 @@ fn tags_enter_the_configuration_and_keep_what_stands_beside_them() {
 }
 
 #[test]
+fn limits_change_one_by_one_and_keep_what_stands_beside_them() {
+    let stored =
+        r#"{"virtual_key":{"id":"vk_1","config":{"rateLimits":{"rpm":60,"tpm":null,"rpd":9}}}}"#;
+    let server = Server::answering([
+        (201, &minted()),
+        (200, stored),
+        (200, stored),
+        (200, stored),
+        (200, stored),
+    ]);
+    let shell = Shell::at(&server);
+    shell
+        .run("vk create --name dev --rpm 60 --concurrent 4 -f json")
+        .ok();
+    shell
+        .run("vk update vk_1 --concurrent 2 --clear-rpd -f json")
+        .ok();
+    shell
+        .run("vk update vk_1 --tpm 5 --config-json {\"rate_limits\":{\"rpm\":1}} -f json")
+        .ok();
+    let seen = server.requests();
+    let body = r#"{"name":"dev","config":{"rateLimits":{"rpm":60,"concurrent":4}}}"#;
+    assert_eq!(seen[0].body, body);
+    assert_eq!(seen[1].line(), "GET /api/gateway/v1/virtual-keys/vk_1");
+    let body = r#"{"config":{"rateLimits":{"rpm":60,"tpm":null,"rpd":null,"concurrent":2}}}"#;
+    assert_eq!(seen[2].body, body);
+    let body = r#"{"config":{"rateLimits":{"rpm":1,"tpm":5}}}"#;
+    assert_eq!(seen[4].body, body);
+}
+
+#[test]
 fn labels_are_cleared_apart_from_each_other() {
     let server = Server::answering([(200, &wrapped())]);
     let words = [

@@ -56,7 +56,13 @@ fn fields(row: &ModelProvider) -> Result<Fields<'_>, DbError> {
         custom_models,
         custom_embeddings_models,
         deployment_mapping,
-        rate_limit: RateLimit { rpm, tpm, rpd },
+        rate_limit:
+            RateLimit {
+                rpm,
+                tpm,
+                rpd,
+                concurrent,
+            },
         fallback_priority_global,
         provider_config,
         disabled_at,
@@ -88,6 +94,7 @@ fn fields(row: &ModelProvider) -> Result<Fields<'_>, DbError> {
         .set("rate_limit_rpm", count(*rpm))
         .set("rate_limit_tpm", count(*tpm))
         .set("rate_limit_rpd", count(*rpd))
+        .set("rate_limit_concurrent", count(*concurrent))
         .set("fallback_priority_global", fallback_priority_global)
         .set("provider_config", provider_config)
         .set("disabled_at", micros(*disabled_at))
@@ -256,6 +263,7 @@ fn read(row: &Row<'_>) -> Result<ModelProvider, DbError> {
             rpm: count_option(row, "rate_limit_rpm")?,
             tpm: count_option(row, "rate_limit_tpm")?,
             rpd: count_option(row, "rate_limit_rpd")?,
+            concurrent: count_option(row, "rate_limit_concurrent")?,
         },
         fallback_priority_global: get(row, "fallback_priority_global")?,
         provider_config: get(row, "provider_config")?,

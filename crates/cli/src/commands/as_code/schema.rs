@@ -50,6 +50,7 @@ const RATE_LIMIT: &[Field] = &[
     Field::new("rpm", LIMIT, Null),
     Field::new("tpm", LIMIT, Null),
     Field::new("rpd", LIMIT, Null),
+    Field::new("concurrent", LIMIT, Null),
 ];
 
 const PROVIDERS: &[Field] = &[

@@ -28,6 +28,7 @@ pub(super) fn a_provider_keeps_every_field(store: &dyn Engine) {
         rpm: Some(1),
         tpm: Some(2),
         rpd: Some(3),
+        concurrent: Some(4),
     };
     row.fallback_priority_global = Some(-4);
     row.provider_config = text(r#"{"region":"eu"}"#);
