@@ -11,6 +11,7 @@
 mod access;
 mod api_keys;
 mod budgets;
+mod bundle;
 mod changes;
 mod columns;
 mod conditions;

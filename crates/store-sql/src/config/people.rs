@@ -207,6 +207,24 @@ pub(super) fn teams_of(
     )
 }
 
+/// The live teams that a person shares with others, by id: none that is somebody's own.
+pub(super) fn shared_teams_of(
+    db: &Connection,
+    organization: &OrganizationId,
+    user: &UserId,
+) -> Result<Vec<TeamId>, DbError> {
+    all(
+        db,
+        "SELECT m.team_id FROM team_users m
+         JOIN teams t ON t.organization_id = m.organization_id AND t.id = m.team_id
+         WHERE m.organization_id = $1 AND m.user_id = $2
+           AND t.archived_at IS NULL AND t.personal_owner IS NULL
+         ORDER BY m.team_id",
+        [organization.as_str(), user.as_str()],
+        |row| id(row, "team_id"),
+    )
+}
+
 // Groups.
 
 impl Document for Group {
