@@ -46,6 +46,10 @@ const MIGRATIONS: &[Migration] = &[
         version: 2,
         sql: include_str!("config/0002_management.sql"),
     },
+    Migration {
+        version: 3,
+        sql: include_str!("config/0003_places_of_a_person.sql"),
+    },
 ];
 
 /// The configuration database in one SQLite file.
