@@ -35,6 +35,7 @@ impl<T: ConfigStore + KeySource> Engine for T {}
 
 mod access;
 mod budgets;
+mod bundle;
 mod changes;
 mod commit;
 mod documents;
