@@ -132,6 +132,11 @@ pub fn compile(
         providers,
         policy,
         prices,
+        personal_teams: _,
+        principal: _,
+        cache_rules: _,
+        guardrails: _,
+        budgets: _,
     } = record;
     let config: KeyConfig = serde_json::from_str(&key.config)
         .map_err(|error| CompileError::Stored(key.id.to_string(), error))?;

@@ -11,6 +11,7 @@
 mod access;
 mod api_keys;
 mod budgets;
+mod bundle;
 mod changes;
 mod columns;
 mod conditions;
@@ -48,6 +49,10 @@ const MIGRATIONS: &[Migration] = &[
     Migration {
         version: 3,
         sql: include_str!("config/0003_concurrency.sql"),
+    },
+    Migration {
+        version: 4,
+        sql: include_str!("config/0004_places_of_a_person.sql"),
     },
 ];
 

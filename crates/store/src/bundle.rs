@@ -1,7 +1,12 @@
-//! What the data plane asks when it meets a key that it does not hold.
+//! What the data plane asks when it meets a key, or an end user of a template, that it does not hold.
+
+use lw_core::{BudgetId, GroupId, TeamId, UnixMicros, UserId};
 
 use crate::StoreError;
-use crate::rows::{ModelPrice, ModelProvider, Organization, Project, RoutingPolicy, VirtualKey};
+use crate::rows::{
+    Budget, CacheRule, Guardrail, ModelPrice, ModelProvider, Organization, Project, RoutingPolicy,
+    VirtualKey,
+};
 
 /// Everything that one key's bundle is compiled from.
 #[derive(Debug, Clone)]
@@ -22,9 +27,33 @@ pub struct KeyRecord {
     pub policy: Option<RoutingPolicy>,
     /// The organization's own prices.
     pub prices: Vec<ModelPrice>,
+    /// Those of the key's TEAM scopes that are a person's own team, in the order of the scopes.
+    pub personal_teams: Vec<TeamId>,
+    /// The person whose key it is, if it is a personal one.
+    pub principal: Option<PrincipalFacts>,
+    /// The organization's enabled, live cache rules: priority descending, then oldest first, then by id.
+    pub cache_rules: Vec<CacheRule>,
+    /// The live guardrails that the key's configuration attaches and that are its guardrail project's
+    /// (domain 15), by id. What else the configuration names is not there.
+    pub guardrails: Vec<Guardrail>,
+    /// Live budgets for anything that the key can count toward, templates included, by scope type, then
+    /// id. Those for teams of the principal are among them whether or not the key counts toward those
+    /// (C-15): the caller narrows.
+    pub budgets: Vec<Budget>,
 }
 
-/// The data plane's port: one read per unknown key.
+/// What is known of the person whose key it is, within the key's organization.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrincipalFacts {
+    /// Who.
+    pub user: UserId,
+    /// The live, non-personal teams that the person is a member of, by id.
+    pub teams: Vec<TeamId>,
+    /// The groups that the person is in, by id.
+    pub groups: Vec<GroupId>,
+}
+
+/// The data plane's port: one read per unknown key, one per unknown bucket of an end user.
 pub trait KeySource: Send + Sync + 'static {
     /// Finds a key by one of the hashes that its secret may be stored under (current pepper first). A
     /// previous secret is found whether or not its grace has ended: the caller compares
@@ -43,4 +72,15 @@ pub trait KeySource: Send + Sync + 'static {
     /// # Errors
     /// The store could not be written. The caller goes on: the old hash still finds the key.
     fn rehash_virtual_key(&self, old: &str, new: &str) -> Result<(), StoreError>;
+
+    /// When the period of one bucket of a template began, if an end user was reset (domain 11). `bucket`
+    /// is the bucket id of domain 13.2.
+    ///
+    /// # Errors
+    /// The store could not be asked.
+    fn bucket_boundary(
+        &self,
+        budget: &BudgetId,
+        bucket: &str,
+    ) -> Result<Option<UnixMicros>, StoreError>;
 }

@@ -442,4 +442,27 @@ impl VirtualKey {
         let attachments = config.guardrail_attachments.into_iter();
         attachments.flat_map(|entry| entry.guardrail_ids).collect()
     }
+
+    /// The project whose guardrails it may attach (domain 15).
+    #[must_use]
+    pub fn guardrail_project(&self) -> &ProjectId {
+        Self::guardrail_project_of(&self.scopes, &self.trace_project_id)
+    }
+
+    /// The project whose guardrails a key with these scopes and this trace project may attach: its single
+    /// project scope, else its trace project (domain 15).
+    #[must_use]
+    pub fn guardrail_project_of<'a>(
+        scopes: &'a [Scope],
+        trace_project: &'a ProjectId,
+    ) -> &'a ProjectId {
+        let mut projects = scopes.iter().filter_map(|scope| match scope {
+            Scope::Project(id) => Some(id),
+            Scope::Organization(_) | Scope::Team(_) => None,
+        });
+        match (projects.next(), projects.next()) {
+            (Some(only), None) => only,
+            _ => trace_project,
+        }
+    }
 }

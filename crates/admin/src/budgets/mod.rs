@@ -6,7 +6,6 @@
 
 mod body;
 mod counting;
-pub(crate) mod membership;
 mod schema;
 mod service;
 mod target;
@@ -17,7 +16,6 @@ use lw_core::{Code, Error};
 use lw_store::config::BudgetFilter;
 use serde_json::json;
 
-pub(crate) use self::membership::touched_by;
 pub(crate) use self::schema::schemas;
 use self::service::{Listed, Shown};
 pub(crate) use self::view::audited;

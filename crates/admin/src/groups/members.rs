@@ -4,12 +4,11 @@ use http::Method;
 use lw_core::{Code, Error};
 use lw_store::StoreError;
 use lw_store::config::{Known, Write};
-use lw_store::rows::{BudgetTarget, Principal, User};
+use lw_store::rows::{Principal, User};
 use serde_json::{Value, json};
 
 use super::existing;
 use crate::bindings::{all_of, bound_of, may_give};
-use crate::budgets::touched_by;
 use crate::edge::Family::Organization as Family;
 use crate::edge::stored;
 use crate::input::{BODY, Fields, Problems, required};
@@ -107,7 +106,6 @@ fn add(call: &Call<OrganizationManage>) -> Result<Answer, Error> {
                 action: "management.group.member.add",
                 target_id: group.id.as_str(),
                 after: Some(shown(&person.user)),
-                events: touched_by(admin, organization, &BudgetTarget::Group(group.id.clone()))?,
                 ..Act::default()
             }
             .by(admin, caller, now);
@@ -145,7 +143,6 @@ fn remove(call: &Call<OrganizationManage>) -> Result<Answer, Error> {
         action: "management.group.member.remove",
         target_id: group.id.as_str(),
         before: Some(shown(&person.user)),
-        events: touched_by(admin, organization, &BudgetTarget::Group(group.id.clone()))?,
         ..Act::default()
     }
     .by(admin, caller, now);

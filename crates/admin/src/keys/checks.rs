@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use lw_core::{Code, Error, ProjectId, RoutingPolicyId, UnixMicros, UserId};
 use lw_engine::access::{Action, Permission, Resource};
 use lw_store::config::ScopeKind;
-use lw_store::rows::Scope;
+use lw_store::rows::{Scope, VirtualKey};
 use serde_json::json;
 
 use super::config;
@@ -54,22 +54,6 @@ pub(super) fn policy(admin: &Admin, caller: &Caller, id: &str) -> Result<Routing
     found.map(|policy| policy.id).ok_or_else(unknown)
 }
 
-/// The project whose guardrails a key may attach: its single project scope, else its trace project
-/// (domain 15).
-pub(super) fn guardrail_project<'a>(
-    scopes: &'a [Scope],
-    trace_project: &'a ProjectId,
-) -> &'a ProjectId {
-    let mut projects = scopes.iter().filter_map(|scope| match scope {
-        Scope::Project(id) => Some(id),
-        Scope::Organization(_) | Scope::Team(_) => None,
-    });
-    match (projects.next(), projects.next()) {
-        (Some(only), None) => only,
-        _ => trace_project,
-    }
-}
-
 /// Every attached guardrail is a live one of the key's guardrail project, its single project scope or
 /// else its trace project, and the caller may attach guardrails there (domain 15).
 pub(super) fn guardrails(
@@ -83,7 +67,7 @@ pub(super) fn guardrails(
     if attached.is_empty() {
         return Ok(());
     }
-    let project = guardrail_project(scopes, trace_project);
+    let project = VirtualKey::guardrail_project_of(scopes, trace_project);
     if !caller.may(admin, ATTACH, &Scope::Project(project.clone()))? {
         let message = "The credential may not attach guardrails in the key's project.";
         return Err(Error::new(Code::GuardrailAttachForbidden, message)

@@ -187,8 +187,8 @@ pub(super) fn leave_project(
 /// Insists that the caller may detach guardrails from a key.
 pub(super) fn detach(admin: &Admin, caller: &Caller, key: &VirtualKey) -> Result<(), Error> {
     const DETACH: Permission = Permission::new(Resource::GatewayGuardrails, Action::Detach);
-    let project = super::checks::guardrail_project(&key.scopes, &key.trace_project_id);
-    caller.require(admin, DETACH, &Scope::Project(project.clone()))
+    let project = key.guardrail_project().clone();
+    caller.require(admin, DETACH, &Scope::Project(project))
 }
 
 /// Insists that the caller may capture more than the organization's default, at one of the key's scopes.

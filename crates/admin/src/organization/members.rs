@@ -8,15 +8,12 @@ use http::Method;
 use lw_core::{Code, Error, OrganizationId, UnixMicros, UserId};
 use lw_engine::access::{Action, Permission, Resource};
 use lw_store::StoreError;
-use lw_store::config::{Bound, ChangeEvent, Known, Member, Write};
-use lw_store::rows::{
-    BoundRole, BudgetTarget, MemberRole, Principal, RoleBinding, Scope, TeamMember,
-};
+use lw_store::config::{Bound, Known, Member, Write};
+use lw_store::rows::{BoundRole, MemberRole, Principal, RoleBinding, Scope, TeamMember};
 use serde_json::{Map, Value, json};
 
 use crate::Admin;
 use crate::bindings::{all_of, may_give};
-use crate::budgets::touched_by;
 use crate::caller::Caller;
 use crate::edge::Family::Organization as Family;
 use crate::edge::stored;
@@ -232,7 +229,6 @@ fn remove(call: &Call<OrganizationManage>) -> Result<Answer, Error> {
                 action: "organization.member.removed",
                 target_id: user.as_str(),
                 before: Some(shown(&member)),
-                events: left(admin, organization, user)?,
                 ..Act::default()
             }
             .by(admin, caller, now);
@@ -427,24 +423,6 @@ fn ended<'a>(
             now,
         },
     ]
-}
-
-/// What gateways are told when a person leaves all teams and groups.
-fn left(
-    admin: &Admin,
-    organization: &OrganizationId,
-    user: &UserId,
-) -> Result<Vec<ChangeEvent>, Error> {
-    let teams = admin.store.teams_of(organization, user).map_err(stored)?;
-    let groups = admin.store.groups_of(organization, user).map_err(stored)?;
-    let teams = teams
-        .into_iter()
-        .map(|place| BudgetTarget::Team(place.team_id));
-    let mut events = Vec::new();
-    for target in teams.chain(groups.into_iter().map(BudgetTarget::Group)) {
-        events.extend(touched_by(admin, organization, &target)?);
-    }
-    Ok(events)
 }
 
 fn refused(error: StoreError) -> Error {

@@ -8,12 +8,11 @@ use lw_core::{Code, Error};
 use lw_engine::access::Action;
 use lw_store::StoreError;
 use lw_store::config::{Bound, Known, Member, Write};
-use lw_store::rows::{BoundRole, BudgetTarget, Scope, TeamMember};
+use lw_store::rows::{BoundRole, Scope, TeamMember};
 use serde_json::{Value, json};
 
 use super::{reach, team};
 use crate::bindings::{PLAIN_ROLES, may_give, role_of};
-use crate::budgets::touched_by;
 use crate::edge::Family::Organization as Family;
 use crate::edge::stored;
 use crate::input::{BODY, Fields, Problems, never_null, required};
@@ -133,17 +132,12 @@ fn add(call: &Call<TeamManage>) -> Result<Answer, Error> {
             if earlier.as_ref() == Some(&place) {
                 return Ok(Tried::Done(answer));
             }
-            let events = match earlier {
-                Some(_) => Vec::new(),
-                None => touched_by(admin, organization, &BudgetTarget::Team(row.id.clone()))?,
-            };
             let now = admin.clock.now();
             let change = Act {
                 action: "management.team.member.add",
                 target_id: row.id.as_str(),
                 before: earlier.map(|place| shown(&place, &person)),
                 after: Some(shown(&place, &person)),
-                events,
                 ..Act::default()
             }
             .by(admin, caller, now);
@@ -181,7 +175,6 @@ fn remove(call: &Call<TeamManage>) -> Result<Answer, Error> {
         action: "management.team.member.remove",
         target_id: row.id.as_str(),
         before: Some(shown(&place, &person)),
-        events: touched_by(admin, organization, &BudgetTarget::Team(row.id.clone()))?,
         ..Act::default()
     }
     .by(admin, caller, now);

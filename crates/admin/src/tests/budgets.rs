@@ -8,12 +8,11 @@ use http::Method;
 use lw_core::{GroupId, ModelProviderId, NanoUsd, ProjectId, RequestId, VirtualKeyId};
 use lw_store::config::Write;
 use lw_store::ledger::{Certainty, Detail, Entry, EntryKind, Ledger as _};
-use lw_store::rows::{BoundRole, BudgetTarget, Group, MemberRole, ModelProvider, RateLimit, Scope};
+use lw_store::rows::{BoundRole, Group, MemberRole, ModelProvider, RateLimit, Scope};
 use serde_json::{Value, json};
 
 use super::keys::mint;
-use super::{NOW, Plane, organization, project, quiet, scope_of, team};
-use crate::budgets::membership;
+use super::{NOW, Plane, organization, project, quiet, scope_of};
 
 const BUDGETS: &str = "/api/gateway/v1/budgets";
 const HOUR: i64 = 3_600_000_000;
@@ -533,38 +532,4 @@ async fn whoever_names_an_old_revision_is_told_the_current_budget_and_races_all_
     revisions.sort_unstable();
     assert_eq!(revisions, (3..35).collect::<Vec<_>>());
     assert_eq!(plane.announced().len(), 32);
-}
-
-#[tokio::test]
-async fn joining_and_leaving_touches_the_live_budgets_of_a_team_or_a_group() {
-    let plane = Plane::new();
-    let friends = group(&plane, "friends", &[]);
-    let of_group = json!({ "scope": { "kind": "group", "group_id": friends } });
-    let (_, first) = create(&plane, of_group.clone()).await;
-    let (gone, _) = create(&plane, of_group).await;
-    plane.call(Method::DELETE, &gone, None).await.fine(200);
-    let of_team = json!({ "scope": { "kind": "team", "team_id": "default" } });
-    let (_, second) = create(&plane, of_team).await;
-    create(&plane, json!({})).await;
-
-    let touched = |target| {
-        let store = plane.store.as_ref();
-        let events = membership::touched(store, &organization("acme"), &target);
-        let named = events.expect("the store answers").into_iter().map(|event| {
-            assert_eq!(event.kind.as_str(), "BUDGET_UPDATED");
-            json!(event.budget_id)
-        });
-        named.collect::<Vec<_>>()
-    };
-    let none: [Value; 0] = [];
-    assert_eq!(
-        touched(BudgetTarget::Group(friends)),
-        [first["id"].clone()],
-        "archived ones are not told of"
-    );
-    let of_team = BudgetTarget::Team(team("acme", "default"));
-    assert_eq!(touched(of_team), [second["id"].clone()]);
-    assert_eq!(touched(BudgetTarget::Team(team("acme", "hidden"))), none);
-    let everybody = BudgetTarget::Organization(organization("acme"));
-    assert_eq!(touched(everybody), none);
 }

@@ -168,10 +168,10 @@ async fn whoever_leaves_is_out_of_teams_and_groups_and_budgets_are_told() {
     assert_eq!(
         plane.announced(),
         [
-            "BUDGET_UPDATED",
-            "BUDGET_UPDATED",
             "VK_REVOKED",
-            "BUDGET_DELETED"
+            "BUDGET_DELETED",
+            "BUDGET_UPDATED",
+            "BUDGET_UPDATED"
         ]
     );
     assert_eq!(plane.get(&path).await.status.as_u16(), 404);

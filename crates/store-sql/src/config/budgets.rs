@@ -148,6 +148,23 @@ fn archive(
         .collect())
 }
 
+/// What gateways are told when somebody joins or leaves a team or a group: no version token covers
+/// memberships, so each live budget that targets it says so, in the order of the ids (domain 17).
+pub(super) fn members_changed(
+    db: &Connection,
+    organization: &OrganizationId,
+    target: &BudgetTarget,
+) -> Result<Vec<ChangeEvent>, DbError> {
+    let budgets = of_targets(db, organization, std::slice::from_ref(target))?;
+    Ok(budgets
+        .into_iter()
+        .map(|budget| ChangeEvent {
+            budget_id: Some(budget.id),
+            ..ChangeEvent::of(ChangeKind::BudgetUpdated, organization.clone())
+        })
+        .collect())
+}
+
 // Reads.
 
 /// Each kind of target is walked along its own index, so that a page never depends on how many budgets of

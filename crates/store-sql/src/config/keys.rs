@@ -1,19 +1,16 @@
 //! Virtual keys, and how a presented one is found (domain 7).
 
 use lw_core::{OrganizationId, ProjectId, RoutingPolicyId, UnixMicros, UserId, VirtualKeyId};
-use lw_store::bundle::KeyRecord;
 use lw_store::config::{ChangeEvent, ChangeKind, Cursor, Page, VirtualKeyFilter};
 use lw_store::rows::{KeyPurpose, KeyStatus, RoutingMode, VirtualKey};
 use rusqlite::{Connection, Params, Row, params};
 
 use super::columns::{
-    corrupt, get, id, id_option, json, micros, must_exist, page, text, time, time_option, to_json,
-    word,
+    get, id, id_option, json, micros, must_exist, page, text, time, time_option, to_json, word,
 };
-use super::document;
 use super::scopes::KEYS;
 use super::statement::{Fields, Select};
-use super::{budgets, people, policies, providers, tenants};
+use super::{budgets, people, policies};
 use crate::sqlite::{DbError, all, one, run};
 
 pub(super) fn insert(db: &Connection, row: &VirtualKey) -> Result<(), DbError> {
@@ -388,35 +385,11 @@ pub(super) fn rehash(db: &Connection, old: &str, new: &str) -> Result<(), DbErro
     Ok(())
 }
 
-/// Domain 7.4, with what the bundle of the key is compiled from.
-pub(super) fn by_hash(db: &Connection, hashes: &[String]) -> Result<Option<KeyRecord>, DbError> {
-    let Some((key, previous_secret)) = find(db, hashes)? else {
-        return Ok(None);
-    };
-    let key = with_scopes(db, key)?;
-    let organization = tenants::owner(db, &key.organization_id)?;
-    let trace_project = tenants::project(db, &key.organization_id, &key.trace_project_id)?
-        .ok_or_else(|| corrupt("trace_project_id", &"no such project"))?;
-    let providers = providers::reachable(db, &key.organization_id, &key.scopes)?;
-    let policy = key
-        .routing_policy_id
-        .as_ref()
-        .map(|id| document::get_one(db, &key.organization_id, id.as_str()))
-        .transpose()?
-        .flatten();
-    let prices = policies::model_prices(db, &key.organization_id)?;
-    Ok(Some(KeyRecord {
-        key,
-        previous_secret,
-        organization,
-        trace_project,
-        providers,
-        policy,
-        prices,
-    }))
-}
-
-fn find(db: &Connection, hashes: &[String]) -> Result<Option<(VirtualKey, bool)>, DbError> {
+/// A key by one of its hashes (domain 7.4), and whether it was the one before the last rotation.
+pub(super) fn by_hash(
+    db: &Connection,
+    hashes: &[String],
+) -> Result<Option<(VirtualKey, bool)>, DbError> {
     for hash in hashes {
         let current = one(
             db,
@@ -425,7 +398,7 @@ fn find(db: &Connection, hashes: &[String]) -> Result<Option<(VirtualKey, bool)>
             read,
         )?;
         if let Some(key) = current {
-            return Ok(Some((key, false)));
+            return Ok(Some((with_scopes(db, key)?, false)));
         }
         let previous = one(
             db,
@@ -434,7 +407,7 @@ fn find(db: &Connection, hashes: &[String]) -> Result<Option<(VirtualKey, bool)>
             read,
         )?;
         if let Some(key) = previous {
-            return Ok(Some((key, true)));
+            return Ok(Some((with_scopes(db, key)?, true)));
         }
     }
     Ok(None)

@@ -1,10 +1,11 @@
 //! People, their memberships, their places in teams and groups, and invitations.
 
 use lw_core::{GroupId, OrganizationId, TeamId, UnixMicros, UserId};
-use lw_store::config::{Member, Membership};
-use lw_store::rows::{Group, Invite, MemberRole, TeamMember, User};
+use lw_store::config::{ChangeEvent, Member, Membership};
+use lw_store::rows::{BudgetTarget, Group, Invite, MemberRole, TeamMember, User};
 use rusqlite::{Connection, Row};
 
+use super::budgets;
 use super::columns::{
     corrupt, get, id, id_option, micros, serde_word, text, time, time_option, to_word,
 };
@@ -78,11 +79,21 @@ pub(super) fn put_member(
         .put(db)
 }
 
+/// Ends a membership; returns the events of leaving each team and group.
 pub(super) fn remove_member(
     db: &Connection,
     organization: &OrganizationId,
     user: &UserId,
-) -> Result<(), DbError> {
+) -> Result<Vec<ChangeEvent>, DbError> {
+    let teams = teams_of(db, organization, user)?.into_iter();
+    let groups = groups_of(db, organization, user)?.into_iter();
+    let mut events = Vec::new();
+    for target in teams
+        .map(|place| BudgetTarget::Team(place.team_id))
+        .chain(groups.map(BudgetTarget::Group))
+    {
+        events.extend(budgets::members_changed(db, organization, &target)?);
+    }
     for sql in [
         "DELETE FROM role_bindings WHERE organization_id = $1 AND user_id = $2",
         "DELETE FROM team_users WHERE organization_id = $1 AND user_id = $2",
@@ -90,7 +101,8 @@ pub(super) fn remove_member(
     ] {
         run(db, sql, [organization.as_str(), user.as_str()])?;
     }
-    membership(organization, user).delete(db, None)
+    membership(organization, user).delete(db, None)?;
+    Ok(events)
 }
 
 pub(super) fn is_member(
@@ -155,21 +167,29 @@ fn place<'a>(organization: &'a OrganizationId, team: &'a TeamId, user: &'a UserI
         .key("user_id", user.as_str())
 }
 
+/// Adds or changes a place; returns the events if the person joined.
 pub(super) fn put_team_member(
     db: &Connection,
     organization: &OrganizationId,
     row: &TeamMember,
-) -> Result<(), DbError> {
+) -> Result<Vec<ChangeEvent>, DbError> {
     let TeamMember {
         team_id,
         user_id,
         role,
         custom_role_id,
     } = row;
-    place(organization, team_id, user_id)
+    let fields = place(organization, team_id, user_id)
         .set("role", to_word(role)?)
-        .set("custom_role_id", text(custom_role_id.as_ref()))
-        .put(db)
+        .set("custom_role_id", text(custom_role_id.as_ref()));
+    let joined = !fields.exists(db)?;
+    fields.put(db)?;
+    if joined {
+        let target = BudgetTarget::Team(team_id.clone());
+        budgets::members_changed(db, organization, &target)
+    } else {
+        Ok(Vec::new())
+    }
 }
 
 pub(super) fn remove_team_member(
@@ -177,8 +197,9 @@ pub(super) fn remove_team_member(
     organization: &OrganizationId,
     team: &TeamId,
     user: &UserId,
-) -> Result<(), DbError> {
-    place(organization, team, user).delete(db, None)
+) -> Result<Vec<ChangeEvent>, DbError> {
+    place(organization, team, user).delete(db, None)?;
+    budgets::members_changed(db, organization, &BudgetTarget::Team(team.clone()))
 }
 
 pub(super) fn team_members(
@@ -204,6 +225,24 @@ pub(super) fn teams_of(
         "SELECT * FROM team_users WHERE organization_id = $1 AND user_id = $2 ORDER BY team_id",
         [organization.as_str(), user.as_str()],
         read_place,
+    )
+}
+
+/// The live teams that a person shares with others, by id: none that is somebody's own.
+pub(super) fn shared_teams_of(
+    db: &Connection,
+    organization: &OrganizationId,
+    user: &UserId,
+) -> Result<Vec<TeamId>, DbError> {
+    all(
+        db,
+        "SELECT m.team_id FROM team_users m
+         JOIN teams t ON t.organization_id = m.organization_id AND t.id = m.team_id
+         WHERE m.organization_id = $1 AND m.user_id = $2
+           AND t.archived_at IS NULL AND t.personal_owner IS NULL
+         ORDER BY m.team_id",
+        [organization.as_str(), user.as_str()],
+        |row| id(row, "team_id"),
     )
 }
 
@@ -254,13 +293,19 @@ fn group_place<'a>(
         .key("user_id", user.as_str())
 }
 
+/// Adds a person; returns the events if they were not there.
 pub(super) fn add_group_member(
     db: &Connection,
     organization: &OrganizationId,
     group: &GroupId,
     user: &UserId,
-) -> Result<(), DbError> {
-    group_place(organization, group, user).put(db)
+) -> Result<Vec<ChangeEvent>, DbError> {
+    let fields = group_place(organization, group, user);
+    if fields.exists(db)? {
+        return Ok(Vec::new());
+    }
+    fields.insert(db)?;
+    budgets::members_changed(db, organization, &BudgetTarget::Group(group.clone()))
 }
 
 pub(super) fn remove_group_member(
@@ -268,8 +313,9 @@ pub(super) fn remove_group_member(
     organization: &OrganizationId,
     group: &GroupId,
     user: &UserId,
-) -> Result<(), DbError> {
-    group_place(organization, group, user).delete(db, None)
+) -> Result<Vec<ChangeEvent>, DbError> {
+    group_place(organization, group, user).delete(db, None)?;
+    budgets::members_changed(db, organization, &BudgetTarget::Group(group.clone()))
 }
 
 pub(super) fn group_members(

@@ -21,8 +21,8 @@ use lw_store::rows::{
 };
 
 use super::{
-    SqliteConfig, access, api_keys, budgets, changes, document, keys, people, policies, providers,
-    reach, receipts, tenants, write,
+    SqliteConfig, access, api_keys, budgets, bundle, changes, document, keys, people, policies,
+    providers, reach, receipts, tenants, write,
 };
 
 impl ConfigStore for SqliteConfig {
@@ -33,11 +33,19 @@ impl ConfigStore for SqliteConfig {
 
 impl KeySource for SqliteConfig {
     fn key_by_hash(&self, hashes: &[String]) -> Result<Option<KeyRecord>, StoreError> {
-        self.db.read(|db| keys::by_hash(db, hashes))
+        self.db.read(|db| bundle::by_hash(db, hashes))
     }
 
     fn rehash_virtual_key(&self, old: &str, new: &str) -> Result<(), StoreError> {
         self.db.write(|db| keys::rehash(db, old, new))
+    }
+
+    fn bucket_boundary(
+        &self,
+        budget: &BudgetId,
+        bucket: &str,
+    ) -> Result<Option<UnixMicros>, StoreError> {
+        self.db.read(|db| budgets::boundary(db, budget, bucket))
     }
 }
 

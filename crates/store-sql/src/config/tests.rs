@@ -16,7 +16,7 @@ use lw_store::bundle::KeySource;
 use lw_store::config::{
     AuditFilter, AuditRow, BindingFilter, Bound, BudgetFilter, BudgetReach, Change, ChangeEvent,
     ChangeKind, ChangeLog as _, ChangeRevision, Committed, ConfigStore, Cursor,
-    ModelProviderFilter, ModelProviders as _, OwnerAccess, People as _, Policies as _, Receipt,
+    ModelProviderFilter, ModelProviders as _, OwnerAccess, People as _, Policies, Receipt,
     ScopeKind, Tenancy as _, Tenant, VirtualKeyFilter, VirtualKeys as _, Write,
 };
 use lw_store::rows::{
@@ -35,6 +35,7 @@ impl<T: ConfigStore + KeySource> Engine for T {}
 
 mod access;
 mod budgets;
+mod bundle;
 mod changes;
 mod commit;
 mod documents;

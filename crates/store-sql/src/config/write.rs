@@ -22,6 +22,12 @@ impl Effects {
         self.counted += u64::try_from(rows).unwrap_or(u64::MAX);
     }
 
+    /// Adds what a write tells, if it was done.
+    fn tell(&mut self, events: Result<Vec<ChangeEvent>, DbError>) -> Result<(), DbError> {
+        self.events.extend(events?);
+        Ok(())
+    }
+
     /// Counts one row for each event.
     fn announce(&mut self, events: Vec<ChangeEvent>) {
         self.count(events.len());
@@ -77,15 +83,17 @@ fn apply(db: &Connection, write: Write<'_>, effects: &mut Effects) -> Result<(),
             disabled_at,
             now,
         } => people::put_member(db, organization, user, role, disabled_at, now),
-        Write::RemoveMember { organization, user } => people::remove_member(db, organization, user),
+        Write::RemoveMember { organization, user } => {
+            effects.tell(people::remove_member(db, organization, user))
+        }
         Write::PutTeamMember { organization, row } => {
-            people::put_team_member(db, organization, row)
+            effects.tell(people::put_team_member(db, organization, row))
         }
         Write::RemoveTeamMember {
             organization,
             team,
             user,
-        } => people::remove_team_member(db, organization, team, user),
+        } => effects.tell(people::remove_team_member(db, organization, team, user)),
         Write::InsertGroup(row) => document::insert(db, row),
         Write::UpdateGroup(row) => document::update(db, row, None),
         Write::DeleteGroup { organization, id } => {
@@ -95,12 +103,12 @@ fn apply(db: &Connection, write: Write<'_>, effects: &mut Effects) -> Result<(),
             organization,
             group,
             user,
-        } => people::add_group_member(db, organization, group, user),
+        } => effects.tell(people::add_group_member(db, organization, group, user)),
         Write::RemoveGroupMember {
             organization,
             group,
             user,
-        } => people::remove_group_member(db, organization, group, user),
+        } => effects.tell(people::remove_group_member(db, organization, group, user)),
         Write::InsertRole(row) => document::insert(db, row),
         Write::UpdateRole(row) => document::update(db, row, None),
         Write::DeleteRole { organization, id } => access::delete_role(db, organization, id),

@@ -98,16 +98,19 @@ pub enum Write<'a> {
         /// When the membership began; kept when it exists.
         now: UnixMicros,
     },
-    /// Ends a membership, with the person's places in teams and groups and the bindings there.
+    /// Ends a membership, with the person's places in teams and groups and the bindings there. Each live
+    /// budget of those teams and groups adds `BUDGET_UPDATED`.
     RemoveMember {
         organization: &'a OrganizationId,
         user: &'a UserId,
     },
-    /// Adds a place in a team or replaces its role.
+    /// Adds a place in a team or replaces its role. Each live budget of the team adds `BUDGET_UPDATED` when
+    /// the person was not in it.
     PutTeamMember {
         organization: &'a OrganizationId,
         row: &'a TeamMember,
     },
+    /// Each live budget of the team adds `BUDGET_UPDATED`.
     RemoveTeamMember {
         organization: &'a OrganizationId,
         team: &'a TeamId,
@@ -120,12 +123,14 @@ pub enum Write<'a> {
         organization: &'a OrganizationId,
         id: &'a GroupId,
     },
-    /// Adds a person to a group; nothing happens when they are in it.
+    /// Adds a person to a group, and each live budget of the group adds `BUDGET_UPDATED`; nothing happens
+    /// when they are in it.
     AddGroupMember {
         organization: &'a OrganizationId,
         group: &'a GroupId,
         user: &'a UserId,
     },
+    /// Each live budget of the group adds `BUDGET_UPDATED`.
     RemoveGroupMember {
         organization: &'a OrganizationId,
         group: &'a GroupId,

@@ -359,7 +359,13 @@ pub(super) fn the_period_of_a_bucket_is_moved_and_forgotten(store: &dyn Engine) 
         bucket,
         period_started_at: at(second),
     };
-    let read = |budget, bucket| store.bucket_boundary(budget, bucket).expect("reads");
+    // Both planes ask, each by a trait of its own.
+    let read = |budget: &BudgetId, bucket: &str| {
+        let told = Policies::bucket_boundary(store, budget, bucket).expect("reads");
+        let served = KeySource::bucket_boundary(store, budget, bucket).expect("reads");
+        assert_eq!(told, served);
+        told
+    };
     assert_eq!(read(&id, "vk_k:eve"), None);
     done(
         store,

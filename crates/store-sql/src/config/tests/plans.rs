@@ -11,7 +11,9 @@ use crate::Tuning;
 use crate::config::SqliteConfig;
 use crate::sqlite::work;
 
-/// Rows that are in the way: keys with own budgets, providers, API keys with bindings, audit rows.
+/// Rows that are in the way: keys with own budgets, providers, API keys with bindings, audit rows; people who
+/// share a team with the person asked for, teams and groups with budgets of theirs, guardrails beside the
+/// attached one, cache rules that have ended.
 const FILLER: &str = "
 CREATE TEMP TABLE n AS WITH RECURSIVE c (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < ROWS)
     SELECT i FROM c;
@@ -40,6 +42,31 @@ INSERT INTO audit_log (id, created_at, organization_id, action, target_kind, tar
 SELECT 'aud_f' || i, 10000000000 + i, 'org_a', 'x', 'virtual_key', 'vk_f' || i FROM n;
 INSERT INTO idempotency_receipts
 SELECT 'proj_f', 'f' || i, 'f', 201, 's', 0, 1000000000000 + i FROM n;
+INSERT INTO users (id, name, created_at) SELECT 'user_f' || i, 'f', 0 FROM n;
+INSERT INTO organization_users (organization_id, user_id, role) SELECT 'org_a', 'user_f' || i, 'MEMBER'
+    FROM n;
+INSERT INTO teams (id, organization_id, name, slug, hidden, created_at)
+SELECT 'team_f' || i, 'org_a', 'f', 'f' || i, 0, 1000000000 + i FROM n;
+INSERT INTO team_users (organization_id, team_id, user_id, role)
+SELECT 'org_a', 'team_f' || i, 'user_f' || i, 'MEMBER' FROM n;
+INSERT INTO team_users (organization_id, team_id, user_id, role)
+SELECT 'org_a', 'team_a-crowd', 'user_f' || i, 'MEMBER' FROM n;
+INSERT INTO user_groups (id, organization_id, slug, doc, revision, created_at)
+SELECT 'grp_f' || i, 'org_a', 'f' || i, '{}', 1, 1000000000 + i FROM n;
+INSERT INTO group_members SELECT 'org_a', 'grp_f' || i, 'user_f' || i FROM n;
+INSERT INTO budgets (id, organization_id, target_kind, target_id, created_by, doc, revision, created_at,
+    updated_at)
+SELECT 'bgt_t' || i, 'org_a', 'team', 'team_f' || i, 'x', DOC, 1, 0, 0 FROM n
+UNION ALL SELECT 'bgt_g' || i, 'org_a', 'group', 'grp_f' || i, 'x', DOC, 1, 0, 0 FROM n
+UNION ALL SELECT 'bgt_p' || i, 'org_a', 'principal', 'user_f' || i, 'x', DOC, 1, 0, 0 FROM n;
+INSERT INTO budgets (id, organization_id, target_kind, target_id, archived_at, created_by, doc, revision,
+    created_at, updated_at)
+SELECT 'bgt_o' || i, 'org_a', 'organization', 'org_a', 1, 'x', DOC, 1, 0, 0 FROM n;
+INSERT INTO guardrails (id, organization_id, project_id, doc, revision, created_at)
+SELECT 'guard_f' || i, 'org_a', 'proj_a-cart', '{}', 1, 1000000000 + i FROM n;
+INSERT INTO cache_rules (id, organization_id, priority, archived_at, doc, revision, created_at)
+SELECT 'rule_f' || i, 'org_a', 500, 1, '{}', 1, 1000000000 + i FROM n;
+INSERT INTO bucket_boundaries SELECT 'bgt_f1', 'f' || i, 1 FROM n;
 DROP TABLE n;
 ";
 
@@ -56,6 +83,7 @@ fn needles(store: &dyn Engine) {
         &[
             Write::InsertTeam(&team_row("a", "shop", false)),
             Write::InsertTeam(&team_row("a", "empty", false)),
+            Write::InsertTeam(&team_row("a", "crowd", false)),
             Write::InsertProject(&cart),
             Write::InsertRoutingPolicy(&policy("a", "many", &[whole("a")])),
             Write::InsertRoutingPolicy(&policy("a", "few", &near)),
@@ -73,6 +101,14 @@ fn needles(store: &dyn Engine) {
                 organization: &a,
                 row: &place("a-empty", "ada", BoundRole::Member),
             },
+            Write::PutTeamMember {
+                organization: &a,
+                row: &place("a-crowd", "ada", BoundRole::Member),
+            },
+            Write::InsertGuardrail(&guardrail("a", "a-cart", "few")),
+            Write::InsertCacheRule(&cache_rule("a", "rule", 1)),
+            Write::InsertBudget(&budget("a", "crowd", BudgetTarget::Team(team("a-crowd")))),
+            Write::InsertBudget(&budget("a", "g", BudgetTarget::Group(grp("g")))),
         ],
     );
     for number in 0..3 {
@@ -144,6 +180,45 @@ const CALLS: &[(&str, Call)] = &[
             let key = store.key_by_hash(&[hash.to_owned()]).expect("reads");
             assert_eq!(key.is_some(), found);
         }
+    }),
+    ("what governs a key", |store| {
+        let found = store.key_by_hash(&[String::from("hash-n1")]);
+        let record = found.expect("reads").expect("a key");
+        let person = record.principal.expect("a person");
+        assert_eq!((person.teams.len(), person.groups.len()), (2, 1));
+        // Those of the project, of its person's team and of the group.
+        assert_eq!(record.budgets.len(), 5);
+        assert_eq!((record.cache_rules.len(), record.guardrails.len()), (1, 1));
+        let floor = KeySource::bucket_boundary(store, &bgt("f1"), "f7");
+        assert_eq!(floor.expect("reads"), Some(UnixMicros(1)));
+    }),
+    ("joining and leaving", |store| {
+        let (a, g, admin) = (org("a"), grp("g"), user("admin"));
+        let row = &place("a-empty", "admin", BoundRole::Member);
+        let (organization, user) = (&a, &admin);
+        let (team, group) = (&row.team_id, &g);
+        done(
+            store,
+            "a",
+            &[
+                Write::PutTeamMember { organization, row },
+                Write::AddGroupMember {
+                    organization,
+                    group,
+                    user,
+                },
+                Write::RemoveTeamMember {
+                    organization,
+                    team,
+                    user,
+                },
+                Write::RemoveGroupMember {
+                    organization,
+                    group,
+                    user,
+                },
+            ],
+        );
     }),
     ("one key", |store| {
         let key = store.virtual_key(&org("a"), &vk("n1")).expect("reads");

@@ -7,6 +7,7 @@ use rusqlite::Connection;
 
 use super::access::*;
 use super::budgets::*;
+use super::bundle::*;
 use super::changes::*;
 use super::commit::*;
 use super::keys::*;
@@ -71,6 +72,10 @@ engine_tests! {
     a_guardrail_bumps_the_keys_that_attach_it,
     a_handle_is_unique_in_its_organization_only,
     a_hash_of_an_old_pepper_is_replaced_where_it_stands,
+    a_key_is_found_with_the_attached_guardrails_of_its_project,
+    a_key_is_found_with_the_cache_rules_that_are_asked,
+    a_key_is_found_with_the_live_budgets_that_could_apply_to_it,
+    a_key_is_found_with_the_person_it_belongs_to,
     a_key_is_touched_forwards_without_a_new_revision,
     a_key_keeps_every_field,
     a_key_meets_what_it_files_into_and_what_it_is_scoped_to,
@@ -111,6 +116,7 @@ engine_tests! {
     groups_hold_members_of_their_own_organization,
     guardrails_are_listed_by_organization_and_project,
     invitations_are_listed_newest_first_and_changed,
+    joining_and_leaving_tells_of_the_live_budgets_in_the_same_transaction,
     keys_of_another_organization_are_unknown,
     of_many_writers_with_one_revision_exactly_one_wins,
     organizations_are_changed_and_listed_oldest_first,
