@@ -285,8 +285,10 @@ pub enum Dialect {
 }
 
 /// A failure that this product answers for.
+#[derive(Clone)]
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     code: Code,
     message: String,
@@ -363,6 +365,12 @@ impl Error {
     #[must_use]
     pub fn internal(&self) -> Option<&str> {
         self.0.internal.as_deref()
+    }
+
+    /// One machine-readable fact.
+    #[must_use]
+    pub fn meta(&self, key: &str) -> Option<&Value> {
+        self.0.meta.get(key)
     }
 
     /// Seconds for `Retry-After`.

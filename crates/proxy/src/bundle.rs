@@ -15,11 +15,12 @@ use lw_engine::resolve::{LaneFacts, ModelList, Reach, provider_type};
 use lw_engine::route::{Mode, Routing, Triggers};
 use lw_store::bundle::KeyRecord;
 use lw_store::rows::{
-    CaptureMode, KeyStatus, ModelPrice, ModelProvider, Organization, RoutingMode, RoutingPolicy,
-    Strategy, VirtualKey,
+    CaptureMode, KeyStatus, ModelPrice, ModelProvider, Organization, RateLimit, RoutingMode,
+    RoutingPolicy, Strategy, VirtualKey,
 };
 use serde::Deserialize;
 
+use crate::governed::{Governed, Live};
 use crate::lane::Lane;
 use crate::lane::compile::Compiler;
 use crate::shelf::Shelf;
@@ -58,6 +59,8 @@ pub struct Bundle {
     pub lanes: Vec<Arc<Lane>>,
     /// Which candidates are walked along, and when.
     pub routing: Routing,
+    /// Ceilings, circuits, budgets.
+    pub governed: Governed,
     /// Tags of the key.
     pub labels: Vec<String>,
     /// Prices that the organization set itself; they come before the published ones.
@@ -74,6 +77,9 @@ pub enum CompileError {
     /// A sealed value does not open: wrong sealing key, or a moved or damaged row.
     #[error("the credentials of {0} cannot be opened")]
     Sealed(ModelProviderId, #[source] lw_crypto::CryptoError),
+    /// What a budget has spent cannot be read, or the budget itself.
+    #[error("the budget {0} cannot be read")]
+    Ledger(String, #[source] lw_store::StoreError),
     /// A stored JSON text is broken.
     #[error("a stored setting of {0} cannot be read")]
     Stored(String, #[source] serde_json::Error),
@@ -89,6 +95,7 @@ struct KeyConfig {
     capture_payload: Option<String>,
     openai_compat_translate: Option<bool>,
     fallback: Fallback,
+    rate_limits: RateLimit,
     metadata: KeyMetadata,
 }
 
@@ -123,13 +130,19 @@ pub fn compile(
     record: KeyRecord,
     compiler: &Compiler,
     shelf: &Shelf,
+    live: &Live,
 ) -> Result<Bundle, CompileError> {
+    let config: KeyConfig = serde_json::from_str(&record.key.config)
+        .map_err(|error| CompileError::Stored(record.key.id.to_string(), error))?;
+    let allowed = config.providers_allowed.unwrap_or_default();
+    let (lanes, reach) = reached(&record, &allowed, compiler, shelf)?;
+    let governed = Governed::compile(&record, &lanes, config.rate_limits, live)?;
     let KeyRecord {
         key,
         previous_secret,
         organization,
         trace_project,
-        providers,
+        providers: _,
         policy,
         prices,
         personal_teams: _,
@@ -138,29 +151,12 @@ pub fn compile(
         guardrails: _,
         budgets: _,
     } = record;
-    let config: KeyConfig = serde_json::from_str(&key.config)
-        .map_err(|error| CompileError::Stored(key.id.to_string(), error))?;
-    let mut reach = Reach {
+    let reach = Reach {
         aliases: aliases(config.model_aliases, policy.as_ref()),
         models_allowed: config.models_allowed.map(ModelList::new),
         policy_name: policy.as_ref().map(|policy| policy.name.clone()),
-        ..Reach::default()
+        ..reach
     };
-    let allowed = config.providers_allowed.unwrap_or_default();
-    let order = dispatch_order(&key, &providers, policy.as_ref(), &allowed);
-    let mut lanes = Vec::with_capacity(providers.len());
-    for row in order.chain.iter().filter_map(|id| row_of(&providers, id)) {
-        if let Some(lane) = shelf.lane(row, compiler)? {
-            reach.lanes.push(lane_facts(row));
-            lanes.push(lane);
-        }
-    }
-    let facts_of = |ids: &[&ModelProviderId]| {
-        let rows = ids.iter().filter_map(|id| row_of(&providers, id));
-        rows.map(lane_facts).collect::<Vec<_>>()
-    };
-    reach.routing_excluded = facts_of(&order.routing_excluded);
-    reach.access_excluded = facts_of(&order.access_excluded);
     Ok(Bundle {
         routing: routing(&key, config.fallback, policy.as_ref())?,
         own_prices: own_prices(&prices),
@@ -178,10 +174,37 @@ pub fn compile(
             None
         },
         reach,
-        lanes,
+        lanes: lanes.into_iter().map(|(lane, _)| lane).collect(),
+        governed,
         labels: config.metadata.tags,
         renames_max_tokens: config.openai_compat_translate.unwrap_or(false),
     })
+}
+
+/// The providers of a key in dispatch order, with their own ceilings, and what is left out of it.
+fn reached(
+    record: &KeyRecord,
+    allowed: &[String],
+    compiler: &Compiler,
+    shelf: &Shelf,
+) -> Result<(Vec<(Arc<Lane>, RateLimit)>, Reach), CompileError> {
+    let providers = &record.providers;
+    let order = dispatch_order(&record.key, providers, record.policy.as_ref(), allowed);
+    let mut reach = Reach::default();
+    let mut lanes = Vec::with_capacity(providers.len());
+    for row in order.chain.iter().filter_map(|id| row_of(providers, id)) {
+        if let Some(lane) = shelf.lane(row, compiler)? {
+            reach.lanes.push(lane_facts(row));
+            lanes.push((lane, row.rate_limit));
+        }
+    }
+    let facts_of = |ids: &[&ModelProviderId]| {
+        let rows = ids.iter().filter_map(|id| row_of(providers, id));
+        rows.map(lane_facts).collect::<Vec<_>>()
+    };
+    reach.routing_excluded = facts_of(&order.routing_excluded);
+    reach.access_excluded = facts_of(&order.access_excluded);
+    Ok((lanes, reach))
 }
 
 /// How the key is routed. Per field: the key's stored value, else the policy's, else the default (domain 8.1).

@@ -16,7 +16,12 @@ use std::sync::Arc;
 use http::header::HeaderValue;
 use http::{HeaderMap, Method};
 use lw_core::error::{Correlation, Dialect};
-use lw_core::{BodyForm, Error, NanoUsd, RequestId, SpanId, TraceContext, TraceId, UnixMicros};
+use lw_core::{
+    BodyForm, Code, Error, NanoUsd, RequestId, SpanId, TraceContext, TraceId, UnixMicros,
+};
+use lw_engine::limit::Standing;
+use lw_governor::books::Hold;
+use lw_governor::limits::Grant;
 use lw_spool::{Admission, Attribution as Who, Outcome, SpoolError};
 use lw_store::ledger::Certainty;
 use lw_wire::Surface;
@@ -30,8 +35,10 @@ pub(crate) use self::facts::{EndFacts, compact};
 use self::facts::{capture_bodies, is_probe};
 pub(crate) use self::stamp::Stamp;
 use crate::attribution::{self, Attribution};
+use crate::budget::Checked;
 use crate::bundle::Bundle;
 use crate::ended::Ended;
+use crate::gate::Pass;
 use crate::headers;
 use crate::inbound::Inbound;
 use crate::lane::Lane;
@@ -80,6 +87,15 @@ pub(crate) struct Call {
     attempt: u16,
     /// What attempts before the present one cost.
     spent_before: NanoUsd,
+    /// What the key's rate limits reserved for the request.
+    pub(crate) grant: Option<Grant>,
+    /// What is known of its budgets.
+    pub(crate) checked: Checked,
+    /// What the present attempt holds of its provider.
+    pub(crate) pass: Pass,
+    /// What it holds in budgets, and their buckets where they are not the bundle's own.
+    pub(crate) hold: Option<Hold>,
+    pub(crate) buckets: Option<String>,
     /// The admission is in the spool: an outcome is owed.
     pub(crate) admitted: bool,
     /// The status that went out; 0 while none did.
@@ -123,6 +139,11 @@ impl Call {
             tried: Vec::new(),
             attempt: 0,
             spent_before: NanoUsd::ZERO,
+            grant: None,
+            checked: Checked::default(),
+            pass: Pass::default(),
+            hold: None,
+            buckets: None,
             admitted: false,
             status: 0,
             bytes_out: 0,
@@ -186,6 +207,10 @@ impl Call {
                 (!names.is_empty()).then(|| HeaderValue::from_str(&names).ok())?
             }),
             fallbacks: self.fallbacks(),
+            limits: self
+                .standing()
+                .map(|(standing, now)| (standing, now, self.dialect())),
+            budget_warning: self.checked.warning.clone(),
             renamed_max_tokens: self
                 .dispatch
                 .as_ref()
@@ -251,6 +276,7 @@ impl Call {
         if self.admitted {
             self.attempt = self.attempt.saturating_add(1);
         }
+        self.settle(&bill, ending);
         self.spent_before = self.spent_before + bill.cost;
         self.admitted = false;
         self.funding = None;
@@ -262,6 +288,106 @@ impl Call {
                 duration_us,
             });
         }
+    }
+
+    /// The present candidate is passed over: it was not asked.
+    pub(crate) fn pass_over(&mut self, outcome: &'static str) {
+        self.funding = None;
+        if let Some(mut dispatch) = self.dispatch.take() {
+            dispatch.outcome = outcome;
+            self.tried.push(Tried {
+                dispatch,
+                duration_us: 0,
+            });
+        }
+    }
+
+    /// When the request arrived, by the clock of the world: what ledger and budgets know it by.
+    pub(crate) const fn at(&self) -> UnixMicros {
+        self.at
+    }
+
+    /// Whether the request costs money: everything but counting tokens.
+    pub(crate) fn is_billed(&self) -> bool {
+        self.has_spend()
+    }
+
+    /// Returns what the present attempt holds: its cost takes the place of the hold, and the provider's
+    /// circuit and limits hear how it went.
+    fn settle(&mut self, bill: &Bill, ending: &Ending<'_>) {
+        if let Some(hold) = self.hold.take() {
+            hold.settle(bill.cost);
+        }
+        self.buckets = None;
+        let tokens = bill
+            .usage
+            .map_or(0, |usage| usage.prompt() + usage.completion());
+        let verdict = self.verdict(ending);
+        let now = self.worker.gateway.clock.now();
+        std::mem::take(&mut self.pass).over(now, verdict, tokens);
+    }
+
+    /// What the present attempt says of its credential (data-plane 13.5).
+    fn verdict(&self, ending: &Ending<'_>) -> Option<bool> {
+        let dispatch = self.dispatch.as_ref()?;
+        match (ending, dispatch.outcome) {
+            (Ending::CallerLeft, _) => None,
+            (Ending::BrokeOff(_), _) | (_, "retryable_5xx" | "timeout" | "network") => Some(false),
+            // An address that cannot be called says nothing of the credential.
+            (_, "non_retryable") => dispatch.status.map(|_| true),
+            _ => Some(true),
+        }
+    }
+
+    /// Ends the reservation of the key's rate limits.
+    fn return_grant(&mut self, bill: &Bill, ending: &Ending<'_>) {
+        let Some(grant) = self.grant.take() else {
+            return;
+        };
+        let now = self.worker.gateway.clock.now();
+        match ending {
+            // Nothing was sent because of the provider's limits, not the key's (data-plane 10.3).
+            Ending::Failed(error) if error.code() == Code::ProviderRateLimitExceeded => {
+                grant.give_back(now);
+            }
+            _ => {
+                let tokens = bill
+                    .usage
+                    .map_or(0, |usage| usage.prompt() + usage.completion());
+                grant.settle(now, tokens);
+            }
+        }
+    }
+
+    /// What is left of the key's ceilings, when it has any.
+    fn standing(&self) -> Option<(Standing, UnixMicros)> {
+        let key = &self.bundle.as_ref()?.governed.key;
+        if key.ceilings.is_empty() {
+            return None;
+        }
+        let gateway = &self.worker.gateway;
+        let now = gateway.clock.now();
+        let standing = match &self.grant {
+            Some(grant) => grant.standing(&key.ceilings, now),
+            None => gateway.limits.standing(&key.subject, &key.ceilings, now),
+        };
+        Some((standing, now))
+    }
+
+    /// The buckets that the present attempt is debited to, as the spool writes them.
+    fn buckets(&self) -> &str {
+        if !self.admitted && self.hold.is_none() {
+            return "";
+        }
+        if let Some(own) = &self.buckets {
+            return own;
+        }
+        let lane = self.dispatch.as_ref().map(|dispatch| dispatch.lane);
+        let governed = self.bundle.as_ref().map(|bundle| &bundle.governed);
+        let lane = governed
+            .zip(lane)
+            .and_then(|(governed, lane)| governed.lanes.get(lane));
+        lane.map_or("", |lane| &lane.buckets)
     }
 
     /// Ends an operational request, which leaves no record.
@@ -312,7 +438,8 @@ impl Call {
         }
     }
 
-    fn end_user(&self) -> Option<&str> {
+    /// The caller's user (data-plane 9.1).
+    pub(crate) fn end_user(&self) -> Option<&str> {
         let body = || self.inbound.as_ref()?.user.as_deref();
         self.attribution.end_user.as_deref().or_else(body)
     }
@@ -361,6 +488,8 @@ impl Call {
             end.word = "success_no_usage".to_owned();
         }
         let spooled = self.spool(&bill, &end, tap.observed());
+        self.settle(&bill, ending);
+        self.return_grant(&bill, ending);
         self.hand_over(&bill, end, tap);
         spooled
     }

@@ -21,6 +21,7 @@ use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 
 use crate::attempt::CallerHead;
+use crate::budget::precheck;
 use crate::call::{Call, Ending, Stamp};
 use crate::connection::ConnState;
 use crate::inbound::{Addressed, Inbound, check_length, read};
@@ -325,7 +326,10 @@ async fn prepare(
     let mut inbound = Inbound::new(body, permit);
     inbound.addressed = addressed;
     call.inbound = Some(inbound);
-    plan(call, &bundle, surface)
+    let mut plan = plan(call, &bundle, surface)?;
+    call.checked = precheck(&gateway, &bundle, call.end_user()).await?;
+    plan.narrow(&bundle, &call.checked)?;
+    Ok(plan)
 }
 
 /// The head of an answer that is not there yet: a status has to be promised, so a later failure stands

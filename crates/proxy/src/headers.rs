@@ -67,6 +67,9 @@ names! {
     OPENAI_PROCESSING_MS = "openai-processing-ms";
     X_GOOG_REQUEST_PARAMS = "x-goog-request-params";
     X_GOOG_API_CLIENT = "x-goog-api-client";
+    BUDGET_WARNING = "x-langwatch-budget-warning";
+    BUDGET_BLOCKED_BY = "x-langwatch-budget-blocked-by";
+    RATE_LIMIT_DIMENSION = "x-langwatch-ratelimit-dimension";
     PARAMS_DROPPED = "x-langwatch-params-dropped";
 }
 

@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::bundle::{Bundle, compile};
+use crate::governed::Live;
 use crate::lane::compile::Compiler;
 use crate::shelf::Shelf;
 
@@ -75,6 +76,8 @@ pub struct Lookups {
     pub compiler: Compiler,
     /// Lanes that keys share.
     pub shelf: Shelf,
+    /// Circuits and balances.
+    pub live: Live,
 }
 
 impl KeyCache {
@@ -238,7 +241,7 @@ fn read(lookup: &Lookup, lookups: &Lookups) -> Answer {
     };
     rehash(&record, lookup, lookups);
     let id = record.key.id.clone();
-    match compile(record, &lookups.compiler, &lookups.shelf) {
+    match compile(record, &lookups.compiler, &lookups.shelf, &lookups.live) {
         Ok(bundle) => Answer::Found(Arc::new(bundle)),
         Err(error) => {
             let cause = std::error::Error::source(&error).map(ToString::to_string);

@@ -2,7 +2,7 @@
 //!
 //! Start at [`refuse`].
 
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use lw_core::error::render;
 use lw_core::{Code, Error};
@@ -63,9 +63,29 @@ fn error_reply(error: &Error, body: String) -> Reply {
     if let Some(seconds) = error.retry_after_seconds() {
         map.insert(http::header::RETRY_AFTER, HeaderValue::from(seconds));
     }
+    if let Some((name, value)) = told(error)
+        && let Ok(value) = HeaderValue::try_from(value)
+    {
+        map.insert(name, value);
+    }
     if error.code() == Code::PayloadTooLarge {
         // The rest of the body is not going to be read.
         map.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     reply
+}
+
+/// Facts of a refusal that stand in its head too (data-plane 10.3, 15.4).
+fn told(error: &Error) -> Option<(HeaderName, String)> {
+    let fact = |key: &str| error.meta(key).and_then(|value| value.as_str());
+    match error.code() {
+        Code::KeyRateLimitExceeded | Code::ProviderRateLimitExceeded => {
+            Some((headers::RATE_LIMIT_DIMENSION, fact("dimension")?.to_owned()))
+        }
+        Code::BudgetExceeded => {
+            let (scope, window) = (fact("budget_scope")?, fact("budget_window")?);
+            Some((headers::BUDGET_BLOCKED_BY, format!("{scope}:{window}")))
+        }
+        _ => None,
+    }
 }

@@ -94,20 +94,15 @@ impl Setback {
         })
     }
 
-    /// The attempt is over and another follows: what it cost is settled now.
-    pub(crate) fn close(self, call: &mut Call) -> Option<Box<Held>> {
+    /// The attempt is over and another follows: what it cost is settled now. Returns what it said.
+    pub(crate) fn close(self, call: &mut Call) -> Word {
         let Self { word, mut tap } = self;
-        match word {
-            Word::Ours(error) => {
-                call.close_attempt(&Ending::Failed(&error), tap.as_deref_mut());
-                None
-            }
-            Word::Theirs(held) => {
-                let ending = Ending::ProviderRefused(held.name.clone());
-                call.close_attempt(&ending, tap.as_deref_mut());
-                Some(held)
-            }
-        }
+        let ending = match &word {
+            Word::Ours(error) => Ending::Failed(error),
+            Word::Theirs(held) => Ending::ProviderRefused(held.name.clone()),
+        };
+        call.close_attempt(&ending, tap.as_deref_mut());
+        word
     }
 }
 

@@ -12,15 +12,15 @@ use lw_core::{Code, Entropy, Error, NanoUsd};
 use lw_crypto::digest;
 use lw_engine::price::HoldBound;
 use lw_engine::resolve::{Resolved, resolve};
-use lw_engine::route::{Candidate, chain};
+use lw_engine::route::{Candidate, Mode, chain};
 use lw_store::rows::KeyStatus;
 use lw_wire::Surface;
 use lw_wire::envelope::Envelope;
 use lw_wire::splice::{NativeEdits, Pieces, add_absent, native};
 
+use crate::budget::Checked;
 use crate::bundle::Bundle;
 use crate::call::{Call, Dispatch, Funding, HIDDEN_INPUT_TOKENS};
-use crate::custody;
 use crate::foreign::{self, Exchange, dialect_of};
 use crate::headers::presented_key;
 use crate::inbound::{Addressed, unreadable};
@@ -28,6 +28,7 @@ use crate::lane::{Lane, LaneKind, Operation, Way};
 use crate::refusal::lost;
 use crate::signs::Signs;
 use crate::worker::Gateway;
+use crate::{custody, limit};
 
 /// The longest key that is looked at, bytes (data-plane 5.1).
 const KEY_BYTES: usize = 256;
@@ -125,7 +126,38 @@ pub(crate) struct Plan {
     pub(crate) demand: Demand,
 }
 
+impl Demand {
+    /// What the limiter counts: characters of the request, about as many as bytes, and the cap on output.
+    pub(crate) fn counted(&self) -> (u64, Option<u64>) {
+        let characters = self.bytes.saturating_sub(HIDDEN_INPUT_TOKENS);
+        (characters, self.output_cap.filter(|cap| *cap > 0))
+    }
+}
+
 impl Plan {
+    /// Takes out the candidates whose own budgets are spent, and all but the first where nothing else is
+    /// considered (data-plane 13.1).
+    ///
+    /// # Errors
+    /// Nobody is left.
+    pub(crate) fn narrow(&mut self, bundle: &Bundle, checked: &Checked) -> Result<(), Error> {
+        if !checked.spent.is_empty() {
+            let refusal = |step: &Step| {
+                let lane = bundle.lanes.get(step.lane)?;
+                checked.refusal_of(&lane.id)
+            };
+            let first = self.steps.iter().find_map(refusal).cloned();
+            self.steps.retain(|step| refusal(step).is_none());
+            if let (true, Some(error)) = (self.steps.is_empty(), first) {
+                return Err(error);
+            }
+        }
+        if bundle.routing.mode == Mode::First {
+            self.steps.truncate(1);
+        }
+        Ok(())
+    }
+
     /// A call to the first candidate.
     pub(crate) fn first(&self, entropy: &dyn Entropy) -> Option<Dispatch> {
         let step = self.steps.first()?;
@@ -154,6 +186,13 @@ pub(crate) fn plan(call: &mut Call, bundle: &Bundle, surface: Surface) -> Result
     let body = inbound.body.clone();
     let envelope = Envelope::read(&body).map_err(|error| unreadable(&error))?;
     inbound.note(&envelope);
+    let demand = demand(&body, &envelope, surface);
+    let gateway = call.worker.gateway.clone();
+    let now = gateway.clock.now();
+    call.grant = limit::take(&gateway.limits, &bundle.governed.key, now, &demand)?;
+    let Some(inbound) = call.inbound.as_mut() else {
+        return Err(lost("no inbound"));
+    };
     let addressed = inbound.addressed.as_ref();
     let sent = match addressed {
         Some(addressed) => Some(addressed.model.as_str()),
@@ -164,8 +203,7 @@ pub(crate) fn plan(call: &mut Call, bundle: &Bundle, surface: Surface) -> Result
         .ok_or_else(|| no_model(surface))?;
     let resolved = place(bundle, sent, surface)?;
     let source = resolved.source;
-    let steps = steps(&call.worker.gateway, bundle, &resolved, surface)?;
-    let demand = demand(&body, &envelope, surface);
+    let steps = steps(&gateway, bundle, &resolved, surface)?;
     inbound.source = Some(source);
     Ok(Plan { steps, demand })
 }
@@ -435,6 +473,16 @@ pub(crate) fn fund(
         (cap, most) => cap.or(most),
     };
     let output_most = per_choice.map(|most| most.saturating_mul(demand.choices));
+    let governed = &bundle.governed;
+    let budgeted = !governed.accounts.is_empty() || !governed.templates.is_empty();
+    let usual = price.as_ref().filter(|_| budgeted).map(|price| {
+        let output = gateway.settings.governance.usual_output_tokens;
+        let output = output.min(per_choice.unwrap_or(u64::MAX));
+        price.hold(&HoldBound {
+            input_tokens_max: input_most.min(bytes.div_ceil(4)),
+            output_tokens_max: Some(output.saturating_mul(demand.choices)),
+        })
+    });
     let hold = price.as_ref().map_or(NanoUsd::ZERO, |price| {
         price.hold(&HoldBound {
             input_tokens_max: input_most,
@@ -443,6 +491,7 @@ pub(crate) fn fund(
     });
     Funding {
         price,
+        usual: usual.unwrap_or(hold).min(hold),
         hold,
         input_most,
         output_most,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use lw_core::{Entropy, NanoUsd, SpanId};
 use lw_engine::price::ModelPrice;
+use lw_governor::books::Amounts;
 use tokio::time::Instant;
 
 use crate::access::Authorised;
@@ -16,10 +17,22 @@ pub(crate) struct Funding {
     pub(crate) price: Option<Arc<ModelPrice>>,
     /// The most that the call may cost.
     pub(crate) hold: NanoUsd,
+    /// What it usually costs: what budgets that are kept softly hold.
+    pub(crate) usual: NanoUsd,
     /// The most input tokens that the hold covers.
     pub(crate) input_most: u64,
     /// The most output tokens that the hold covers, when that is bounded.
     pub(crate) output_most: Option<u64>,
+}
+
+impl Funding {
+    /// What budgets hold for the attempt; `None` when the model has no price.
+    pub(crate) fn amounts(&self) -> Option<Amounts> {
+        self.price.as_ref().map(|_| Amounts {
+            strict: self.hold,
+            soft: self.usual,
+        })
+    }
 }
 
 /// What earlier calls to the provider took that make up the same request: vectors of one text a call.
@@ -59,6 +72,8 @@ pub(crate) struct Dispatch {
     pub(crate) substituted: bool,
     /// Until when the answer must have begun.
     pub(crate) deadline: Option<Instant>,
+    /// The circuit of the credential as the attempt met it, when it was not closed.
+    pub(crate) circuit: Option<&'static str>,
     /// `max_tokens` left under its newer name.
     pub(crate) renamed_max_tokens: bool,
     /// Names of parameters that were left out (providers 13), sorted.
@@ -99,6 +114,7 @@ impl Dispatch {
             outcome: "network",
             substituted: false,
             deadline: None,
+            circuit: None,
             renamed_max_tokens: false,
             dropped: Vec::new(),
             authorised: Authorised::Plainly,

@@ -2,9 +2,11 @@
 
 use http::HeaderMap;
 use http::header::HeaderValue;
-use lw_core::{RequestId, SpanId, TraceId};
+use lw_core::error::Dialect;
+use lw_core::{RequestId, SpanId, TraceId, UnixMicros};
+use lw_engine::limit::Standing;
 
-use crate::headers;
+use crate::{headers, limit};
 
 /// The headers of data-plane 19 that tell about a request.
 pub(crate) struct Stamp {
@@ -14,6 +16,10 @@ pub(crate) struct Stamp {
     pub(super) client_request_id: Option<HeaderValue>,
     pub(super) version: HeaderValue,
     pub(super) renamed_max_tokens: bool,
+    /// What is left of the key's ceilings, at an instant, for clients of a dialect.
+    pub(super) limits: Option<(Standing, UnixMicros, Dialect)>,
+    /// Budgets that are nearly spent.
+    pub(super) budget_warning: Option<HeaderValue>,
     /// Candidates before the one that answered.
     pub(super) fallbacks: u16,
     /// Parameters that were left out.
@@ -39,6 +45,12 @@ impl Stamp {
             }
         }
         answer.insert(headers::VERSION, self.version.clone());
+        if let Some((standing, now, dialect)) = &self.limits {
+            limit::write(answer, *dialect, standing, *now);
+        }
+        if let Some(warning) = &self.budget_warning {
+            answer.insert(headers::BUDGET_WARNING, warning.clone());
+        }
         for (name, value) in [
             (headers::TRACE_ID, ascii(&self.trace_id.to_ascii())),
             (headers::SPAN_ID, ascii(&self.span_id.to_ascii())),
