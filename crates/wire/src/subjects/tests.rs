@@ -431,6 +431,26 @@ fn only_what_is_wanted_is_handed_out_and_a_break_ends_the_walk() {
     assert_eq!(first, Ok(Some(expected)));
 }
 
+/// What would take hours if anything in it were looked at again and again.
+#[test]
+fn a_hostile_body_takes_no_more_time_than_its_length_is_worth() {
+    let text = |text: &str, times: usize| format!(r#"{{"a":"{}"}}"#, text.repeat(times));
+    let tool = |member: &str| format!(r#"{{"tools":[{{{}"x":1}}]}}"#, member.repeat(100_000));
+    let nested = format!(r#"{{"a":"http:\\/\\/{}"}}"#, r"x\\/".repeat(300_000));
+    for (body, expected) in [
+        (text("http://x.example/", 50_000), 2),
+        (text("http://", 300_000), 1),
+        (text(r"http:\\\\\\", 200_000), 0),
+        (text(r"\ud800", 300_000), 0),
+        (nested, 1),
+        (tool(r#""type":"a_1","name":"a","#), 200_000),
+        (tool(r#""mcp_servers":{"id":"a"},"#), 100_000),
+    ] {
+        let found = all(Surface::Chat, body.as_bytes(), ALL).expect("a readable body");
+        assert_eq!(found.len(), expected, "{}", &body[..60]);
+    }
+}
+
 #[test]
 fn a_text_part_shows_its_urls_under_its_own_name() {
     let seen = visit_text("prompt", "say \"http://a.example/\" aloud", |subject| {
