@@ -1,9 +1,9 @@
 //! Policy rules: compiled, and what they say of a request (data-plane 11).
 //!
-//! A key brings several sets of rules, its own and its routing policy's; a value must pass each of them on its
-//! own. They are compiled once, when the key is looked up. A rule that cannot be enforced does not fail
-//! that: it breaks its dimension, and every request whose [`Stage`] needs the dimension is refused. Such a rule must
-//! never be skipped, and no pattern of an allow-list may be shown to whoever is refused by it.
+//! A key brings several sets of rules, its own and its routing policy's; a value must pass each of them on
+//! its own. They are compiled once, when the key is looked up. A rule that cannot be enforced does not fail
+//! that: it breaks its dimension, and every request whose [`Stage`] needs the dimension is refused. Such a
+//! rule must never be skipped, and no pattern of an allow-list may be shown to whoever is refused by it.
 //!
 //! Start at [`Rules::compile`]. A request then goes through its two stages like this:
 //!

@@ -12,10 +12,10 @@
 //!   more than its surface promises. Where a list is expected, its only element will do, as for Google.
 //! - A body that is not strict JSON is [`Unreadable`], and so is a judged value with half a character.
 //!
-//! A choice of a tool (`tool_choice`, `function_call`, `allowedFunctionNames`) is not judged: it can only name what the body
-//! declares, and that is. Normalising texts (full-width letters, characters without width) is left out on
-//! purpose: to a provider such a name is another name. What a body merely points at, such as a stored prompt
-//! with tools of its own, cannot be seen here.
+//! A choice of a tool (`tool_choice`, `function_call`, `allowedFunctionNames`) is not judged: it can only
+//! name what the body declares, and that is. Normalising texts (full-width letters, characters without
+//! width) is left out on purpose: to a provider such a name is another name. What a body merely points at,
+//! such as a stored prompt with tools of its own, cannot be seen here.
 //!
 //! Must never skip what a provider reads, and never take time out of proportion to the body. Start at
 //! [`visit`].

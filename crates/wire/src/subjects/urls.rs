@@ -4,8 +4,8 @@
 //! next blank, quotation mark or angle bracket; punctuation at its end is not part of it. Two things go
 //! further than that, so that nothing rides along unseen:
 //!
-//! - Where another beginning stands inside of one (`https://a.example/,http://b.example`), the whole is one value
-//!   and each part is another. An allow-list that knows only the first does not let the second pass.
+//! - Where another beginning stands inside of one (`https://a.example/,http://b.example`), the whole is one
+//!   value and each part is another. An allow-list that knows only the first does not let the second pass.
 //! - A slash of the beginning may have backslashes before it, as in JSON that is itself the text of a JSON
 //!   string. The value is then the URL without these.
 //!
