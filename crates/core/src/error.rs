@@ -81,6 +81,10 @@ codes! {
     VirtualKeyExpired = ("virtual_key_expired", 403, Customer);
     /// Nothing that the key may use serves the model.
     ModelNotAllowed = ("model_not_allowed", 403, Customer);
+    /// A rule refuses a tool or an MCP server of the request.
+    ToolNotAllowed = ("tool_not_allowed", 403, Customer);
+    /// A rule refuses a URL in the request.
+    UrlNotAllowed = ("url_not_allowed", 403, Customer);
     /// The request cannot be read. Also the management plane's word for other malformed input.
     BadRequest = ("bad_request", 400, Customer);
     /// No model was named.
@@ -131,6 +135,8 @@ codes! {
     AuthUpstreamUnavailable = ("auth_upstream_unavailable", 503, Platform);
     /// The spend could not be recorded.
     BudgetUnavailable = ("budget_unavailable", 503, Platform);
+    /// A policy rule of the key is no pattern, so nothing that needs it is let through.
+    PolicyRulesInvalidRegex = ("policy_rules_invalid_regex", 503, Customer, "service_unavailable");
     /// The process is at one of its bounds (bytes in flight, connections).
     Overloaded = ("service_unavailable", 503, Platform);
     /// The provider did not answer in time.

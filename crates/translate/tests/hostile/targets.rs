@@ -5,6 +5,7 @@
 //! written is JSON, and how bytes are cut makes no difference. Start at [`TARGETS`].
 
 use std::fmt::Debug;
+use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use lw_core::BodyForm;
@@ -16,15 +17,16 @@ use lw_translate::{Caller, Dialect, Target, converse, failure, messages};
 use lw_wire::envelope::Envelope;
 use lw_wire::splice::{NativeEdits, add_absent, native};
 use lw_wire::sse::Events;
+use lw_wire::subjects::{self, Kind, Unreadable, Wants};
 use lw_wire::tap::{MOST_HELD, Tap};
-use lw_wire::{capture, usage};
+use lw_wire::{Surface, capture, usage};
 use serde::de::IgnoredAny;
 
 /// A body: a byte that chooses among what the target can do, and the bytes of the stranger.
 pub(crate) type Body = fn(u8, &[u8]);
 
 /// Every target by the name of its fuzzer.
-pub(crate) const TARGETS: [(&str, Body); 12] = [
+pub(crate) const TARGETS: [(&str, Body); 13] = [
     ("requests", requests),
     ("answers", answers),
     ("streams", streams),
@@ -37,6 +39,7 @@ pub(crate) const TARGETS: [(&str, Body); 12] = [
     ("envelope", envelope),
     ("capture", captured),
     ("eventstream", eventstream),
+    ("subjects", judged),
 ];
 
 /// Runs one target as a fuzzer does: the first byte chooses.
@@ -394,4 +397,47 @@ fn eventstream(which: u8, data: &[u8]) {
         lw_cloud::eventstream::decode(data, size),
         "in pieces of {size}"
     );
+}
+
+fn judged(which: u8, data: &[u8]) {
+    let surface = if which & 1 == 1 {
+        Surface::Generate
+    } else {
+        Surface::Chat
+    };
+    let seen = |tools, mcp, urls| {
+        let mut seen = Vec::new();
+        let wants = Wants { tools, mcp, urls };
+        let walked = subjects::visit(surface, data, wants, |subject| {
+            let alias = subject.alias.map(str::to_owned);
+            seen.push((
+                subject.kind,
+                subject.value.to_owned(),
+                alias,
+                subject.place.to_string(),
+            ));
+            ControlFlow::<()>::Continue(())
+        });
+        walked.map(|_| seen)
+    };
+    let all = match seen(true, true, true) {
+        Ok(all) => all,
+        Err(Unreadable::NotJson { .. }) => {
+            let strict = std::str::from_utf8(data).map(serde_json::from_str::<IgnoredAny>);
+            assert!(!matches!(strict, Ok(Ok(_))), "refused, and JSON");
+            return;
+        }
+        Err(_) => return,
+    };
+    if !data.is_empty() {
+        is_json(data);
+    }
+    for (kind, alone) in [
+        (Kind::Tool, seen(true, false, false)),
+        (Kind::Mcp, seen(false, true, false)),
+        (Kind::Url, seen(false, false, true)),
+    ] {
+        let among: Vec<_> = all.iter().filter(|each| each.0 == kind).cloned().collect();
+        assert_eq!(alone, Ok(among), "asked for alone");
+    }
 }

@@ -263,6 +263,7 @@ walks! {
     bodies_that_are_edited: "envelope", 16;
     what_is_captured: "capture", 11;
     frames_of_aws: "eventstream", 4;
+    bodies_that_rules_judge: "subjects", 2;
 }
 
 #[test]
