@@ -58,7 +58,7 @@ pub struct FoldReport {
     pub rows: u64,
     /// Bytes folded.
     pub bytes: u64,
-    /// Lines that could not be read.
+    /// Lines that could not be read, or not all of them.
     pub malformed: u64,
     /// Whether the batch was full: there is more to fold at once.
     pub more: bool,
@@ -382,6 +382,11 @@ impl Batch {
                         self.gaps = self.gaps.saturating_add(seq - expected);
                     }
                     expected = seq.saturating_add(1);
+                    if record.is_partly_malformed() {
+                        let file = segment.key.name();
+                        tracing::error!(file, at, "a spool line names budgets that cannot be read");
+                        self.malformed += 1;
+                    }
                     self.entries.push(record.into_entry());
                 }
                 Err(error) => {

@@ -4,7 +4,7 @@
 //! reused buffer. The reading side is owned ([`Record`]) and tolerant: unknown fields are ignored, so a
 //! newer version may add some. Payload names are those of internal-protocol 10; ours beside them are
 //! `attempt`, `hold_nano_usd`, `cost_nano_usd`, `certainty`, `priced`, `price_version`, `period`,
-//! `response_id`, `made_at_provider`, `http_status` and `cache_creation_5m_tokens`.
+//! `response_id`, `made_at_provider`, `http_status`, `cache_creation_5m_tokens` and `budgets`.
 //!
 //! An outcome repeats who is charged, so that it can be folded before or without its admission. Must
 //! never carry content: no prompt, no answer (billing 1). Start at [`Admission`].
@@ -17,6 +17,7 @@ use lw_core::{
 };
 use lw_store::ledger::{Certainty, Detail, Entry, EntryKind, push_json_string};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 mod scan;
 
@@ -35,6 +36,8 @@ const LABELS_MAX: usize = 64;
 const METADATA_MAX: usize = 4_096;
 /// Longest error type that is kept, in bytes.
 const ERROR_TYPE_MAX: usize = 128;
+/// Longest list of buckets that is kept, in bytes: some hundreds of budgets, and well within a line.
+const BUDGETS_MAX: usize = 64 << 10;
 
 /// Who a request is charged to. Fixed at admission, repeated verbatim on the outcome.
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +81,9 @@ pub struct Admission<'a> {
     pub priced: bool,
     /// The price list that the hold comes from.
     pub price_version: Option<&'a str>,
+    /// The buckets that are charged if no outcome is ever written, as the text of a JSON list:
+    /// `["bgt_a","bgt_b:user_1"]` ([`Entry::budgets`]). Empty for none.
+    pub budgets: &'a str,
 }
 
 /// What is written before the last bytes leave: what the attempt did cost.
@@ -115,6 +121,9 @@ pub struct Outcome<'a> {
     pub error_type: Option<&'a str>,
     /// Arrival to outcome.
     pub duration_ms: u64,
+    /// The buckets that are charged, in the form of the admission's, which it replaces: it need not be
+    /// the same.
+    pub budgets: &'a str,
 }
 
 /// A month in UTC, `2026-11`: the billing period that a request was admitted in.
@@ -216,6 +225,15 @@ fn put_ascii(out: &mut Vec<u8>, key: &'static str, text: &[u8]) {
     out.push(b'"');
 }
 
+/// Appends the buckets as they were rendered, unless there are none. What would break the line is left out.
+fn put_budgets(out: &mut Vec<u8>, list: &str) {
+    let fits = list.len() <= BUDGETS_MAX && list.bytes().all(|byte| byte >= 0x20);
+    if fits && list.starts_with('[') && list.ends_with(']') {
+        out.extend_from_slice(b",\"budgets\":");
+        out.extend_from_slice(list.as_bytes());
+    }
+}
+
 impl Attribution<'_> {
     fn encode(&self, out: &mut Vec<u8>) -> Encoded {
         put_ascii(out, "\"gateway_request_id\":", &self.request_id.to_ascii());
@@ -256,6 +274,7 @@ impl Admission<'_> {
         put(out, ",\"hold_nano_usd\":", &self.hold)?;
         put(out, ",\"priced\":", &self.priced)?;
         put_some(out, ",\"price_version\":", self.price_version)?;
+        put_budgets(out, self.budgets);
         out.extend_from_slice(b",\"outcome_carries_attribution\":true}");
         Ok(())
     }
@@ -297,6 +316,7 @@ impl Outcome<'_> {
             put(out, ",\"http_status\":", &self.http_status)?;
             out.push(b'}');
         }
+        put_budgets(out, self.budgets);
         out.push(b'}');
         Ok(())
     }
@@ -374,6 +394,10 @@ pub struct Attributed {
     pub labels: Vec<String>,
     /// The metadata echo.
     pub metadata: Option<String>,
+    /// The buckets that are charged: the text of a JSON list of texts, empty for none.
+    pub budgets: String,
+    /// Whether the line named buckets in a form that cannot be read, so that none is charged.
+    pub budgets_unreadable: bool,
 }
 
 /// An admission, read back.
@@ -430,6 +454,24 @@ impl Text<'_> {
     fn full(text: Option<Self>) -> Option<String> {
         text.filter(|text| !text.0.is_empty())
             .map(|text| text.0.into_owned())
+    }
+}
+
+/// The text of a member that is any JSON, as it stands in the line.
+#[derive(Debug, PartialEq)]
+struct Verbatim<'a>(&'a str);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Verbatim<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        <&'a RawValue>::deserialize(from).map(|raw| Self(raw.get()))
+    }
+}
+
+impl Verbatim<'_> {
+    /// The text, if it is a list of texts.
+    fn list_of_texts(&self) -> Option<String> {
+        let texts = serde_json::from_str::<Vec<Text<'_>>>(self.0);
+        texts.is_ok().then(|| self.0.to_owned())
     }
 }
 
@@ -491,6 +533,8 @@ struct Payload<'a> {
     usage: Option<UsageIn>,
     #[serde(borrow)]
     error: Option<ErrorIn<'a>>,
+    #[serde(borrow)]
+    budgets: Option<Verbatim<'a>>,
 }
 
 #[derive(Deserialize, Debug, PartialEq, Default)]
@@ -563,6 +607,16 @@ impl Record {
         Ok((record, pod_seq))
     }
 
+    /// Whether a member that money depends on was there and could not be read. The rest of the record is
+    /// good.
+    #[must_use]
+    pub const fn is_partly_malformed(&self) -> bool {
+        match self {
+            Self::Admission(admitted) => admitted.who.budgets_unreadable,
+            Self::Outcome(finished) => finished.who.budgets_unreadable,
+        }
+    }
+
     /// The ledger row of this record.
     ///
     /// An admission is a `hold`. A confirmation is a `settle`, also at cost zero; a failure is a
@@ -624,6 +678,8 @@ impl Attributed {
             trace_id,
             labels,
             metadata,
+            budgets,
+            budgets_unreadable: _,
         } = self;
         Entry {
             request_id,
@@ -650,6 +706,7 @@ impl Attributed {
                 ..Detail::default()
             },
             made: Vec::new(),
+            budgets,
         }
     }
 }
@@ -698,6 +755,7 @@ impl Payload<'_> {
             .virtual_key_id
             .ok_or(Malformed::Field("virtual_key_id"))?;
         let provider = self.model_provider_id.filter(|id| !id.0.is_empty());
+        let budgets = self.budgets.as_ref().map(Verbatim::list_of_texts);
         Ok(Attributed {
             request_id: RequestId::parse(&self.gateway_request_id.0)
                 .ok_or(Malformed::Field("gateway_request_id"))?,
@@ -721,6 +779,8 @@ impl Payload<'_> {
             trace_id: text(self.trace_id),
             labels: self.labels,
             metadata: Text::full(self.metadata),
+            budgets_unreadable: matches!(budgets, Some(None)),
+            budgets: budgets.flatten().unwrap_or_default(),
         })
     }
 }

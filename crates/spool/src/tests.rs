@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lw_core::{
-    ManualClock, ModelProviderId, NanoUsd, OrganizationId, ProjectId, RequestId, UnixMicros, Usage,
-    VirtualKeyId,
+    BudgetId, ManualClock, ModelProviderId, NanoUsd, OrganizationId, ProjectId, RequestId,
+    UnixMicros, Usage, VirtualKeyId,
 };
 use lw_store::StoreError;
 use lw_store::ledger::{
-    Certainty, Entry, EntryKind, KeySpend, Ledger, Progress, SpendQuery, SpendRecord,
+    Certainty, Entry, EntryKind, KeySpend, Ledger, Opening, Progress, SpendQuery, SpendRecord,
 };
 use lw_store_sql::Tuning;
 use lw_store_sql::ledger::SqliteLedger;
@@ -81,6 +81,7 @@ impl Ids {
             hold: NanoUsd(hold),
             priced: true,
             price_version: Some("registry@2026-11-01"),
+            budgets: "",
         }
     }
 
@@ -105,6 +106,7 @@ impl Ids {
             http_status: 200,
             error_type: None,
             duration_ms: 3_878,
+            budgets: "",
         }
     }
 
@@ -162,6 +164,36 @@ impl Ledger for Moody {
     }
     fn spent(&self, query: &SpendQuery) -> Result<NanoUsd, StoreError> {
         self.ledger.spent(query)
+    }
+    fn budget_spent(
+        &self,
+        budget: &BudgetId,
+        member: &str,
+        from: UnixMicros,
+    ) -> Result<NanoUsd, StoreError> {
+        self.ledger.budget_spent(budget, member, from)
+    }
+    fn budget_spent_in_all(
+        &self,
+        budget: &BudgetId,
+        from: UnixMicros,
+    ) -> Result<NanoUsd, StoreError> {
+        self.ledger.budget_spent_in_all(budget, from)
+    }
+    fn budget_members(
+        &self,
+        budget: &BudgetId,
+        from: UnixMicros,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, NanoUsd)>, StoreError> {
+        self.ledger.budget_members(budget, from, after, limit)
+    }
+    fn unopened(&self, budgets: &[BudgetId]) -> Result<Vec<BudgetId>, StoreError> {
+        self.ledger.unopened(budgets)
+    }
+    fn open_budget(&self, budget: &BudgetId, openings: &[Opening]) -> Result<(), StoreError> {
+        self.ledger.open_budget(budget, openings)
     }
 }
 

@@ -12,24 +12,30 @@
 //! Must never change an amount, and never show an unpriced row as priced. One process writes at a time:
 //! the lock of the spool folder sees to that. Start at [`SqliteLedger::append`](Ledger::append).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use lw_core::{
-    ModelProviderId, NanoUsd, OrganizationId, ProjectId, RequestId, UnixMicros, Usage, VirtualKeyId,
+    BudgetId, ModelProviderId, NanoUsd, OrganizationId, ProjectId, RequestId, UnixMicros, Usage,
+    VirtualKeyId,
 };
 use lw_store::StoreError;
 use lw_store::ledger::{
-    Certainty, Detail, Entry, EntryKind, KeySpend, Ledger, Progress, SpendQuery, SpendRecord,
+    Certainty, Detail, Entry, EntryKind, KeySpend, Ledger, Opening, Progress, SpendQuery,
+    SpendRecord,
 };
 use parking_lot::Mutex;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension as _, Row, Statement, ToSql, params};
 
+use self::budgets::Charged;
+use self::names::Names;
 use self::spent::{Accounts, Payer, Spent, spent_between};
 use crate::migrations::Migration;
 use crate::sqlite::{Database, DbError, Tuning};
 
+mod budgets;
+mod names;
 mod objects;
 mod spent;
 
@@ -51,10 +57,11 @@ const MIGRATIONS: &[Migration] = &[
         version: 3,
         sql: include_str!("ledger/0003_provider_objects.sql"),
     },
+    Migration {
+        version: 4,
+        sql: include_str!("ledger/0004_budgets.sql"),
+    },
 ];
-
-/// Most ids that are remembered with their numbers before the memory is started afresh.
-const NAMES_MAX: usize = 65_536;
 
 /// The pages that a full batch changes: with less, they are written, read and written again.
 const CACHE_KIB: u32 = 2_048;
@@ -69,7 +76,7 @@ const BULK: usize = 16;
 macro_rules! entry_columns {
     () => {
         "request_id, attempt, step, kind, at, amount, certainty, priced, price_id, period, account_id, \
-         provider_id, model_id, detail"
+         provider_id, model_id, detail, budgets_id"
     };
 }
 
@@ -89,9 +96,9 @@ const INSERT: &str = concat!(
     ") VALUES "
 );
 /// Columns of [`INSERT`].
-const WIDTH: usize = 22;
+const WIDTH: usize = 23;
 
-const OUTCOME: &str = "SELECT certainty, amount FROM entry \
+const OUTCOME: &str = "SELECT certainty, amount, budgets_id FROM entry \
     WHERE request_id = $1 AND attempt = $2 AND step = 1";
 
 const OTHER_OUTCOME: &str = "SELECT 1 FROM entry \
@@ -101,9 +108,9 @@ const ORPHAN: &str = concat!(
     "INSERT INTO entry (",
     entry_columns!(),
     ") SELECT request_id, attempt, 1, 1, at, amount, 2, priced, price_id, period, account_id, \
-     provider_id, model_id, detail \
+     provider_id, model_id, detail, budgets_id \
      FROM entry WHERE request_id = $1 AND attempt = $2 AND step = 0 \
-     ON CONFLICT DO NOTHING RETURNING account_id, provider_id, amount"
+     ON CONFLICT DO NOTHING RETURNING account_id, provider_id, amount, budgets_id"
 );
 
 const OPEN_HOLDS: &str = "SELECT h.request_id, h.attempt, h.at, h.amount, a.virtual_key_id \
@@ -114,17 +121,11 @@ const OPEN_HOLDS: &str = "SELECT h.request_id, h.attempt, h.at, h.amount, a.virt
 const REQUEST: &str = "SELECT e.request_id, e.attempt, e.kind, e.at, e.amount, e.certainty, e.priced, \
      p.text, e.period, a.organization_id, a.project_id, a.virtual_key_id, r.text, m.text, e.input, \
      e.cache_read, e.cache_write_5m, e.cache_write_1h, e.output, e.reasoning, e.input_audio, \
-     e.output_audio, e.detail \
+     e.output_audio, e.detail, b.text \
     FROM entry e JOIN account a ON a.id = e.account_id JOIN name m ON m.id = e.model_id \
      LEFT JOIN name p ON p.id = e.price_id LEFT JOIN name r ON r.id = e.provider_id \
+     LEFT JOIN name b ON b.id = e.budgets_id \
     WHERE e.request_id = $1 ORDER BY e.attempt, e.step";
-
-const ACCOUNT: &str = "INSERT INTO account (virtual_key_id, project_id, organization_id) \
-    VALUES ($1, $2, $3) ON CONFLICT (virtual_key_id, project_id, organization_id) \
-    DO UPDATE SET virtual_key_id = excluded.virtual_key_id RETURNING id";
-
-const NAME: &str = "INSERT INTO name (text) VALUES ($1) \
-    ON CONFLICT (text) DO UPDATE SET text = excluded.text RETURNING id";
 
 const SET_PROGRESS: &str = "INSERT INTO progress (file, position) VALUES ($1, $2) \
     ON CONFLICT (file) DO UPDATE SET position = excluded.position";
@@ -189,6 +190,7 @@ impl Ledger for SqliteLedger {
         let open_from = self.open_from(entries);
         let finish = |db: &Connection, names: &mut Names, appended: &Appended| {
             appended.spent.store(db)?;
+            appended.charged.store(db)?;
             objects::record(db, names, entries)?;
             let mut statement = db.prepare_cached(SET_PROGRESS)?;
             for Progress { file, offset } in progress {
@@ -221,6 +223,7 @@ impl Ledger for SqliteLedger {
             rows,
             opened,
             spent: _,
+            charged: _,
         } = written?;
         *self.names.lock() = names;
         let mut open = self.open.lock();
@@ -267,21 +270,23 @@ impl Ledger for SqliteLedger {
         }
         let charged = self.database.write(|db| {
             let mut statement = db.prepare_cached(ORPHAN)?;
-            let (mut charged, mut spent) = (0, Spent::default());
+            let (mut count, mut spent, mut charged) = (0, Spent::default(), Charged::default());
             for (request, attempt) in &orphans {
                 let ids = params![request.as_bytes(), attempt];
                 let row = statement.query_row(ids, |row| {
                     let payer = Payer::new(row.get(0)?, row.get(1)?);
-                    Ok((payer, NanoUsd(row.get(2)?)))
+                    Ok((payer, NanoUsd(row.get(2)?), row.get(3)?))
                 });
-                if let Some((payer, amount)) = row.optional()? {
+                if let Some((payer, amount, list)) = row.optional()? {
                     let first = is_first_outcome(db, &[], *request, *attempt)?;
                     spent.add(payer, *request, amount, first);
-                    charged += 1;
+                    charged.add(list, *request, amount, amount != NanoUsd::ZERO);
+                    count += 1;
                 }
             }
             spent.store(db)?;
-            Ok(charged)
+            charged.store(db)?;
+            Ok(count)
         })?;
         let mut open = self.open.lock();
         for attempt in &orphans {
@@ -337,60 +342,44 @@ impl Ledger for SqliteLedger {
     fn spent(&self, query: &SpendQuery) -> Result<NanoUsd, StoreError> {
         self.database.read(|db| spent::asked(db, query))
     }
-}
 
-/// Numbers of ids that repeat on every row.
-#[derive(Debug, Default)]
-struct Names {
-    accounts: HashMap<VirtualKeyId, Vec<(ProjectId, OrganizationId, i64)>>,
-    texts: HashMap<Box<str>, i64>,
-}
-
-impl Names {
-    fn account(&mut self, db: &Connection, entry: &Entry) -> Result<i64, DbError> {
-        let Entry {
-            organization_id,
-            project_id,
-            virtual_key_id,
-            ..
-        } = entry;
-        let known = self.accounts.get(virtual_key_id).into_iter().flatten();
-        for (project, organization, id) in known {
-            if project == project_id && organization == organization_id {
-                return Ok(*id);
-            }
-        }
-        let ids = params![
-            virtual_key_id.as_str(),
-            project_id.as_str(),
-            organization_id.as_str()
-        ];
-        let id = db
-            .prepare_cached(ACCOUNT)?
-            .query_row(ids, |row| row.get(0))?;
-        if self.accounts.len() >= NAMES_MAX {
-            self.accounts.clear();
-        }
-        let accounts = self.accounts.entry(virtual_key_id.clone()).or_default();
-        accounts.push((project_id.clone(), organization_id.clone(), id));
-        Ok(id)
+    fn budget_spent(
+        &self,
+        budget: &BudgetId,
+        member: &str,
+        from: UnixMicros,
+    ) -> Result<NanoUsd, StoreError> {
+        self.database
+            .read(|db| budgets::spent(db, budget, Some(member), from))
     }
 
-    fn text(&mut self, db: &Connection, text: Option<&str>) -> Result<Option<i64>, DbError> {
-        let Some(text) = text else {
-            return Ok(None);
-        };
-        if let Some(id) = self.texts.get(text) {
-            return Ok(Some(*id));
-        }
-        let id = db
-            .prepare_cached(NAME)?
-            .query_row(params![text], |row| row.get(0))?;
-        if self.texts.len() >= NAMES_MAX {
-            self.texts.clear();
-        }
-        self.texts.insert(Box::from(text), id);
-        Ok(Some(id))
+    fn budget_spent_in_all(
+        &self,
+        budget: &BudgetId,
+        from: UnixMicros,
+    ) -> Result<NanoUsd, StoreError> {
+        self.database
+            .read(|db| budgets::spent(db, budget, None, from))
+    }
+
+    fn budget_members(
+        &self,
+        budget: &BudgetId,
+        from: UnixMicros,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, NanoUsd)>, StoreError> {
+        self.database
+            .read(|db| budgets::members(db, budget, from, after, limit))
+    }
+
+    fn unopened(&self, budgets: &[BudgetId]) -> Result<Vec<BudgetId>, StoreError> {
+        self.database.read(|db| budgets::unopened(db, budgets))
+    }
+
+    fn open_budget(&self, budget: &BudgetId, openings: &[Opening]) -> Result<(), StoreError> {
+        self.database
+            .write(|db| budgets::open(db, budget, openings))
     }
 }
 
@@ -434,6 +423,7 @@ struct Appended {
     /// New holds.
     opened: Vec<((RequestId, u16), OpenHold)>,
     spent: Spent,
+    charged: Charged,
 }
 
 impl Appended {
@@ -466,6 +456,13 @@ impl Appended {
                 self.spent.add(payer, *request_id, row.amount, first);
             }
             EntryKind::Adjust => self.spent.add(payer, *request_id, row.amount, false),
+        }
+        if row.kind != EntryKind::Hold {
+            // The truth counts where it says, in full; what it takes the place of no longer does.
+            let amount = row.amount + row.replaces.amount;
+            let moved = budgets::moved(row.entry, amount);
+            self.charged.add(row.budgets, *request_id, amount, moved);
+            self.charged.take(row.replaces, *request_id);
         }
         Ok(())
     }
@@ -545,9 +542,10 @@ fn append_each(
         let outcome = matches!(entry.kind, EntryKind::Settle | EntryKind::Release);
         if !new
             && outcome
-            && let Some(amount) = correction(db, entry)?
+            && let Some(assumed) = correctable(db, entry)?
         {
-            (row.kind, row.amount) = (EntryKind::Adjust, amount);
+            (row.kind, row.amount) = (EntryKind::Adjust, entry.amount - assumed.amount);
+            row.replaces = assumed;
             new = row.insert(db, statements)?;
         }
         if new {
@@ -557,20 +555,31 @@ fn append_each(
     Ok(appended)
 }
 
-/// What must be added to the outcome that is there, when that one was only assumed.
-fn correction(db: &Connection, truth: &Entry) -> Result<Option<NanoUsd>, DbError> {
+/// The outcome that is there, when it was only assumed and `truth` takes its place.
+fn correctable(db: &Connection, truth: &Entry) -> Result<Option<Assumed>, DbError> {
     if truth.certainty == Certainty::Orphaned {
         return Ok(None);
     }
     let mut statement = db.prepare_cached(OUTCOME)?;
-    let found: Option<(u8, i64)> = statement
+    let found: Option<(u8, Assumed)> = statement
         .query_row(params![truth.request_id.as_bytes(), truth.attempt], |row| {
-            Ok((row.get(0)?, row.get(1)?))
+            let assumed = Assumed {
+                amount: NanoUsd(row.get(1)?),
+                budgets: row.get(2)?,
+            };
+            Ok((row.get(0)?, assumed))
         })
         .optional()?;
     Ok(found
         .filter(|(certainty, _)| Certainty::from_u8(*certainty) == Some(Certainty::Orphaned))
-        .map(|(_, assumed)| truth.amount - NanoUsd(assumed)))
+        .map(|(_, assumed)| assumed))
+}
+
+/// A charge that another takes the place of: what, and the list of buckets it was charged to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Assumed {
+    amount: NanoUsd,
+    budgets: Option<i64>,
 }
 
 /// An entry with the numbers of its ids.
@@ -583,6 +592,9 @@ struct Numbered<'a> {
     provider: Option<i64>,
     model: Option<i64>,
     detail: Json<'a>,
+    budgets: Option<i64>,
+    /// Only for an adjustment.
+    replaces: Assumed,
 }
 
 impl<'a> Numbered<'a> {
@@ -606,6 +618,8 @@ impl<'a> Numbered<'a> {
             provider: names.text(db, entry.model_provider_id.as_ref().map(|id| id.as_str()))?,
             model: names.text(db, Some(&entry.model))?,
             detail: Json(detail),
+            budgets: names.list(db, &entry.budgets)?,
+            replaces: Assumed::default(),
         })
     }
 
@@ -658,6 +672,7 @@ impl Binder<'_, '_> {
         self.value(row.provider)?;
         self.value(row.model)?;
         self.value(&row.detail)?;
+        self.value(row.budgets)?;
         let Usage {
             input,
             cache_read,
@@ -751,6 +766,7 @@ fn entry(row: &Row<'_>) -> Result<Entry, DbError> {
         },
         detail,
         made: Vec::new(),
+        budgets: row.get::<_, Option<String>>(23)?.unwrap_or_default(),
     })
 }
 

@@ -5,7 +5,8 @@
 //! `release` of the same (request, attempt). Both can be rebuilt from the rows at any time.
 
 use lw_core::{
-    ModelProviderId, NanoUsd, OrganizationId, ProjectId, RequestId, UnixMicros, Usage, VirtualKeyId,
+    BudgetId, ModelProviderId, NanoUsd, OrganizationId, ProjectId, RequestId, UnixMicros, Usage,
+    VirtualKeyId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -105,6 +106,10 @@ pub struct Entry {
     /// Ids of what the attempt made at the provider and is to be recorded as its project's
     /// ([`crate::objects`]). No part of the row: it reads back empty.
     pub made: Vec<String>,
+    /// The buckets that the amount is charged to: the text of a JSON list of texts, each a budget's id
+    /// and, after the first colon, the member that the bucket is for (`["bgt_a","bgt_b:user_1"]`). Empty
+    /// for none. A hold charges nothing; its list is that of its orphaned charge.
+    pub budgets: String,
 }
 
 /// Facts of a spend record that no sum is made over (billing 15).
@@ -273,6 +278,17 @@ pub enum Spenders {
     },
 }
 
+/// What had been spent of a budget before there was one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opening {
+    /// Whose bucket; empty for a budget that has one for all.
+    pub member: String,
+    /// When it counts as spent: in every sum from this instant or an earlier one on.
+    pub at: UnixMicros,
+    /// How much.
+    pub amount: NanoUsd,
+}
+
 /// A sum over `settle` and `adjust`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpendQuery {
@@ -341,6 +357,69 @@ pub trait Ledger: Send + Sync + 'static {
     /// # Errors
     /// The store could not be asked.
     fn spent(&self, query: &SpendQuery) -> Result<NanoUsd, StoreError>;
+
+    /// What was charged to one bucket of a budget for requests that were admitted from `from` on, with
+    /// what it was opened at. `member` is empty for a budget that has one bucket. An attempt is charged
+    /// where its last outcome says: an `adjust` takes an assumed charge along to its own buckets.
+    ///
+    /// # Errors
+    /// The store could not be asked.
+    fn budget_spent(
+        &self,
+        budget: &BudgetId,
+        member: &str,
+        from: UnixMicros,
+    ) -> Result<NanoUsd, StoreError>;
+
+    /// The same, of all buckets of a budget together.
+    ///
+    /// # Errors
+    /// The store could not be asked.
+    fn budget_spent_in_all(
+        &self,
+        budget: &BudgetId,
+        from: UnixMicros,
+    ) -> Result<NanoUsd, StoreError>;
+
+    /// The members after `after`, at most `limit`, in the order of their bytes, and what each was charged.
+    /// Only those with an opening or a charge that moved something (billing 6) from `from` on.
+    ///
+    /// # Errors
+    /// The store could not be asked.
+    fn budget_members(
+        &self,
+        budget: &BudgetId,
+        from: UnixMicros,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, NanoUsd)>, StoreError>;
+
+    /// Whether the budget was opened.
+    ///
+    /// # Errors
+    /// The store could not be asked.
+    fn has_budget(&self, budget: &BudgetId) -> Result<bool, StoreError> {
+        self.unopened(std::slice::from_ref(budget))
+            .map(|missing| missing.is_empty())
+    }
+
+    /// Those of `budgets` that were not opened yet, in their order.
+    ///
+    /// # Errors
+    /// The store could not be asked.
+    fn unopened(&self, budgets: &[BudgetId]) -> Result<Vec<BudgetId>, StoreError>;
+
+    /// Records what was spent before there was this budget. Only the first call for a budget counts.
+    ///
+    /// # Errors
+    /// The store could not be written; the budget is as it was.
+    fn open_budget(&self, budget: &BudgetId, openings: &[Opening]) -> Result<(), StoreError>;
+}
+
+/// Takes an entry of [`Entry::budgets`] apart: the budget, and the member or nothing.
+#[must_use]
+pub fn bucket_parts(entry: &str) -> (&str, &str) {
+    entry.split_once(':').unwrap_or((entry, ""))
 }
 
 #[cfg(test)]

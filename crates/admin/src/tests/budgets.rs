@@ -121,6 +121,7 @@ fn spend(plane: &Plane, key: &str, filed: &ProjectId, provider: Option<&str>, us
         usage: lw_core::Usage::default(),
         detail: Detail::default(),
         made: Vec::new(),
+        budgets: String::new(),
     };
     plane.ledger.append(&[entry], &[]).expect("stored");
 }

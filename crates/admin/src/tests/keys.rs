@@ -460,6 +460,7 @@ async fn spend_is_summed_over_the_window() {
         usage: lw_core::Usage::default(),
         detail: Detail::default(),
         made: Vec::new(),
+        budgets: String::new(),
     };
     plane.ledger.append(&[entry], &[]).expect("stored");
     let path = format!("{}/spend", path_of(&minted));

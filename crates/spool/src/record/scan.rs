@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use lw_core::NanoUsd;
 use lw_store::ledger::Certainty;
 
-use super::{ErrorIn, Line, Payload, Text, UsageIn};
+use super::{ErrorIn, Line, Payload, Text, UsageIn, Verbatim};
 
 /// Reads a whole line, with or without its newline.
 pub(super) fn line(text: &str) -> Option<Line<'_>> {
@@ -61,6 +61,7 @@ fn payload<'a>(scan: &mut Scan<'a>) -> Option<Payload<'a>> {
         http_status: scan.number_of(",\"http_status\":")?,
         duration_ms: scan.number_of(",\"duration_ms\":")?,
         error: scan.error()?,
+        budgets: scan.list_of(",\"budgets\":")?,
     })
 }
 
@@ -169,6 +170,24 @@ impl<'a> Scan<'a> {
             self.skip("]")?;
         }
         Some(texts)
+    }
+
+    /// A list of texts, as it stands there.
+    fn list_of(&mut self, key: &str) -> Member<Verbatim<'a>> {
+        if !self.eat(key) {
+            return Some(None);
+        }
+        let whole = self.0;
+        self.skip("[")?;
+        if !self.eat("]") {
+            self.text()?;
+            while self.eat(",") {
+                self.text()?;
+            }
+            self.skip("]")?;
+        }
+        let list = whole.get(..whole.len().checked_sub(self.0.len())?)?;
+        Some(Some(Verbatim(list)))
     }
 
     fn usage(&mut self) -> Member<UsageIn> {

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use lw_core::{ManualClock, UnixMicros};
+use lw_core::{BudgetId, ManualClock, NanoUsd, UnixMicros};
 use lw_store::ledger::{Certainty, EntryKind, Ledger};
 
 use super::{Place, at, request};
-use crate::{FoldError, FoldReport, Folder, Stop, Taken};
+use crate::{Admission, FoldError, FoldReport, Folder, Stop, Taken};
 
 #[test]
 fn a_request_becomes_a_hold_and_a_settle() {
@@ -194,6 +194,52 @@ fn a_malformed_line_is_counted_and_skipped() {
     assert_eq!((report.rows, report.malformed), (2, 3));
     assert_eq!(node.spool.stats(at(0)).malformed, 3);
     assert_eq!(node.spend(), (0, 1_800, 0));
+}
+
+#[test]
+fn a_line_whose_buckets_cannot_be_read_is_counted_and_folded() {
+    let place = Place::new();
+    let node = place.start();
+    let mut writer = node.writer(0);
+    let admission = Admission {
+        budgets: r#"["bgt_a"]"#,
+        ..place.ids.admission(1, 900)
+    };
+    writer.append_admission(&admission).expect("is admitted");
+    drop((writer, node));
+    let path = place.dir().join(&place.files()[0]);
+    let text = fs::read_to_string(&path).expect("reads");
+    fs::write(&path, text.replace(r#"["bgt_a"]"#, r#"[{"id":1}]"#)).expect("writes");
+    let mut node = place.start();
+    let report = node.fold.drain().expect("folds");
+    assert_eq!((report.rows, report.malformed), (1, 1));
+    assert_eq!(node.spend(), (0, 900, 0));
+}
+
+#[test]
+fn a_process_that_died_leaves_its_holds_to_the_budgets_that_they_name() {
+    let place = Place::new();
+    let mut node = place.start();
+    let mut writer = node.writer(0);
+    for n in [1, 2] {
+        let admission = Admission {
+            budgets: r#"["bgt_a","bgt_b:user_1"]"#,
+            ..place.ids.admission(n, 900)
+        };
+        writer.append_admission(&admission).expect("is admitted");
+        // One of them is in the ledger when the process dies.
+        if n == 1 {
+            node.fold.drain().expect("folds");
+        }
+    }
+    drop((writer, node));
+    let mut node = place.start();
+    assert_eq!(node.fold.recover(at(1_000)).expect("recovers").orphans, 2);
+    for (budget, member) in [("bgt_a", ""), ("bgt_b", "user_1")] {
+        let budget = BudgetId::parse(budget).expect("an id");
+        let spent = node.ledger.budget_spent(&budget, member, at(0));
+        assert_eq!(spent.expect("reads"), NanoUsd(1_800));
+    }
 }
 
 #[test]

@@ -174,6 +174,79 @@ fn ids_that_are_too_many_too_long_or_none_are_left_out() {
     assert_eq!(entry.made.first().map(String::as_str), Some("resp_1"));
 }
 
+const BUCKETS: &str = r#"["bgt_a","bgt_b:user_1","bgt_c:end \"user\": 7é"]"#;
+
+#[test]
+fn buckets_are_written_as_they_were_rendered_and_each_line_has_its_own() {
+    let ids = ids();
+    let admission = Admission {
+        budgets: BUCKETS,
+        ..ids.admission(1, 900)
+    };
+    let outcome = Outcome {
+        budgets: r#"["bgt_d"]"#,
+        ..ids.failure(1)
+    };
+    for (bytes, budgets) in [
+        (line(|out| admission.encode(out)), BUCKETS),
+        (line(|out| outcome.encode(out)), r#"["bgt_d"]"#),
+        (line(|out| ids.admission(1, 900).encode(out)), ""),
+        (line(|out| ids.outcome(1, 900).encode(out)), ""),
+    ] {
+        let text = String::from_utf8(bytes.clone()).expect("text");
+        let written = format!(",\"budgets\":{budgets}");
+        assert_eq!(text.contains(&written), !budgets.is_empty(), "{text}");
+        let (record, _) = Record::parse(&bytes).expect("reads");
+        assert!(!record.is_partly_malformed());
+        assert_eq!(record.into_entry().budgets, budgets);
+    }
+}
+
+#[test]
+fn buckets_that_would_break_the_line_are_left_out() {
+    let ids = ids();
+    let long = format!("[\"bgt_{}\"]", "a".repeat(70_000));
+    for budgets in ["bgt_a", "[\"bgt_a\n\"]", "{}", "[", "]", &long] {
+        let admission = Admission {
+            budgets,
+            ..ids.admission(1, 900)
+        };
+        let (record, _) = Record::parse(&line(|out| admission.encode(out))).expect("reads");
+        assert_eq!(record.into_entry().budgets, "", "{budgets}");
+    }
+}
+
+#[test]
+fn buckets_that_cannot_be_read_are_none_and_told() {
+    let ids = ids();
+    let outcome = Outcome {
+        budgets: "[\"bgt_a\"]",
+        ..ids.outcome(1, 300)
+    };
+    let good = String::from_utf8(line(|out| outcome.encode(out))).expect("text");
+    for (value, budgets, malformed) in [
+        (
+            "[ \"bgt_a\", \"bgt_b\" ]",
+            "[ \"bgt_a\", \"bgt_b\" ]",
+            false,
+        ),
+        ("[]", "[]", false),
+        ("null", "", false),
+        ("[1]", "", true),
+        ("[\"bgt_a\",[]]", "", true),
+        ("\"bgt_a\"", "", true),
+        ("{\"bgt_a\":1}", "", true),
+    ] {
+        let bytes = good.replace("[\"bgt_a\"]", value).into_bytes();
+        let (ours, general) = both_ways(&bytes);
+        assert!(ours.is_none() || ours == general, "{value}");
+        let (record, _) = Record::parse(&bytes).expect("the rest is good");
+        assert_eq!(record.is_partly_malformed(), malformed, "{value}");
+        let entry = record.into_entry();
+        assert_eq!((entry.budgets.as_str(), entry.amount.0), (budgets, 300));
+    }
+}
+
 #[test]
 fn periods_are_months_in_utc() {
     for (text, period) in [
@@ -198,12 +271,14 @@ proptest! {
         counts in proptest::array::uniform8(0_u64..1 << 60), estimated: bool,
         error in proptest::option::of("[a-z_]{1,20}"), status in 100_u16..600,
         made in proptest::collection::vec("[!-~]{1,30}", 0..4),
+        buckets in proptest::collection::vec("bgt_[a-z0-9]{1,9}(:[\\PC\"\\\\\u{1}]{0,9})?", 0..4),
     ) {
         let ids = ids();
+        let budgets = json!(buckets).to_string();
         let mut who = ids.who(5);
         who.end_user_id = user.as_deref();
         let admission = Admission { who, attempt, model: &model, hold: NanoUsd(hold), priced,
-            ..ids.admission(5, 0) };
+            budgets: &budgets, ..ids.admission(5, 0) };
         let (ours, general) = both_ways(&line(|out| admission.encode(out)));
         prop_assert!(ours.is_some(), "our own line is read the fast way");
         prop_assert_eq!(ours, general);
@@ -212,6 +287,7 @@ proptest! {
         prop_assert_eq!((entry.kind, entry.attempt), (EntryKind::Hold, attempt));
         prop_assert_eq!((entry.amount.0, entry.priced, entry.at), (hold, priced, at(5)));
         prop_assert_eq!(&entry.model, &model);
+        prop_assert_eq!(&entry.budgets, &budgets);
         prop_assert_eq!(entry.detail.end_user_id.as_deref(), user.as_deref());
         let [input, cache_read, cache_write_5m, cache_write_1h, output, reasoning, input_audio,
             output_audio] = counts;
@@ -220,7 +296,7 @@ proptest! {
         let certainty = if estimated { Certainty::Estimated } else { Certainty::Exact };
         let outcome = Outcome { who, attempt, model: &model, usage, cost: NanoUsd(cost), certainty,
             error_type: error.as_deref(), http_status: status, priced, made: &made,
-            ..ids.outcome(5, 0) };
+            budgets: &budgets, ..ids.outcome(5, 0) };
         let (ours, general) = both_ways(&line(|out| outcome.encode(out)));
         prop_assert!(ours.is_some(), "our own line is read the fast way");
         prop_assert_eq!(ours, general);
@@ -232,13 +308,16 @@ proptest! {
         prop_assert_eq!(entry.detail.http_status, Some(status));
         prop_assert_eq!(entry.detail.duration_ms, Some(3_878));
         prop_assert_eq!(entry.made, made);
+        prop_assert_eq!(entry.budgets, budgets);
     }
 
     #[test]
     fn a_damaged_line_is_never_read_as_something_else(
         place in 0_usize..900, byte in proptest::sample::select(b"0\"\\{},:-x\x01".to_vec()), cut: bool,
     ) {
-        let mut bytes = line(|out| ids().outcome(5, 300).encode(out));
+        let ids = ids();
+        let outcome = Outcome { budgets: BUCKETS, ..ids.outcome(5, 300) };
+        let mut bytes = line(|out| outcome.encode(out));
         let place = place % bytes.len();
         if cut {
             bytes.remove(place);

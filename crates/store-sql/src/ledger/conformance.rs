@@ -8,6 +8,8 @@ use lw_store::ledger::{
 };
 use lw_store::objects::ProviderObjects;
 
+pub(super) mod budgets;
+
 /// 2026-11-23T14:00:00Z.
 pub(super) const NOON: i64 = 1_795_442_400_000_000;
 
@@ -53,6 +55,7 @@ pub(super) fn row(n: u64, kind: EntryKind, amount: i64) -> Entry {
             ..Detail::default()
         },
         made: Vec::new(),
+        budgets: String::new(),
     }
 }
 
@@ -139,7 +142,7 @@ const ALL: &[Case] = &[
 
 /// Runs every case on a ledger of its own.
 pub(super) fn run<L: Both>(fresh: impl Fn() -> L) {
-    for (name, case) in ALL {
+    for (name, case) in ALL.iter().chain(budgets::CASES) {
         println!("{name}");
         case(&fresh());
     }

@@ -16,11 +16,13 @@ use super::unsigned;
 use crate::sqlite::DbError;
 
 /// Lengths of the sums, in milliseconds, shortest first; each divides the next.
-const SPANS: [i64; 3] = [60_000, 3_600_000, 86_400_000];
+pub(super) const SPANS: [i64; 3] = [60_000, 3_600_000, 86_400_000];
 const MINUTE: i64 = 60_000;
 
 /// Milliseconds that fit into a request id.
 const MILLIS_END: i64 = 1 << 48;
+/// A whole number of the longest span, after every request.
+pub(super) const END: UnixMicros = UnixMicros((MILLIS_END / 86_400_000 + 1) * 86_400_000 * 1_000);
 
 /// Stands for rows without a provider.
 const NO_PROVIDER: i64 = 0;
@@ -50,6 +52,12 @@ const OF_PROJECTS: &str = "SELECT a.id FROM json_each($1) p CROSS JOIN account a
 
 const OF_ORGANIZATION: &str = "SELECT id FROM account WHERE organization_id = $1";
 
+/// The minute that a request arrived in, in milliseconds.
+pub(super) fn minute(request: RequestId) -> i64 {
+    let millis = i64::try_from(request.millis()).unwrap_or(0);
+    millis - millis % MINUTE
+}
+
 /// Who paid whom: the numbers of an account and of a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Payer {
@@ -74,8 +82,7 @@ pub(super) struct Spent(HashMap<(Payer, i64), (i64, i64)>);
 impl Spent {
     /// Adds an amount; `counts` when the request was not counted before.
     pub(super) fn add(&mut self, payer: Payer, request: RequestId, amount: NanoUsd, counts: bool) {
-        let millis = i64::try_from(request.millis()).unwrap_or(0);
-        let sum = self.0.entry((payer, millis - millis % MINUTE)).or_default();
+        let sum = self.0.entry((payer, minute(request))).or_default();
         sum.0 = sum.0.saturating_add(amount.0);
         sum.1 += i64::from(counts);
     }
@@ -178,8 +185,6 @@ pub(super) fn spent_between(
     let Accounts(Some(accounts)) = accounts else {
         return Ok((NanoUsd::ZERO, 0));
     };
-    let millis = |at: UnixMicros| at.plus_micros(999).millis().clamp(0, MILLIS_END);
-    let (mut from, mut to) = (millis(from), millis(to));
     let (mut amount, mut requests) = (0_i64, 0_i64);
     let mut add = |sql: &str, params: &[&dyn rusqlite::ToSql]| -> Result<(), DbError> {
         let mut statement = db.prepare_cached(sql)?;
@@ -189,23 +194,41 @@ pub(super) fn spent_between(
         requests = requests.saturating_add(found.1);
         Ok(())
     };
-    // From the rows inwards: what is left at both ends of the next longer spans.
-    let mut shorter = None;
-    for longer in SPANS.into_iter().map(Some).chain([None]) {
-        let (first, last) = longer.map_or((to, to), |longer| whole(longer, from, to));
-        for (start, end) in [(from, first), (last, to)] {
-            match shorter {
-                _ if start >= end => {}
-                None => add(
-                    SUM_OF_ROWS,
-                    params![first_id(start), first_id(end), accounts, provider],
-                )?,
-                Some(span) => add(SUM, params![span, start, end, accounts, provider])?,
-            }
+    for Piece { span, start, end } in pieces(from, to) {
+        match span {
+            None => add(
+                SUM_OF_ROWS,
+                params![first_id(start), first_id(end), accounts, provider],
+            )?,
+            Some(span) => add(SUM, params![span, start, end, accounts, provider])?,
         }
-        (from, to, shorter) = (first, last, longer);
     }
     Ok((NanoUsd(amount), unsigned(requests)))
+}
+
+/// A part of a range, `[start, end)` in milliseconds: whole spans, or without one the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub(super) span: Option<i64>,
+    pub(super) start: i64,
+    pub(super) end: i64,
+}
+
+/// Cuts `[from, to)` into few pieces, as long as they can be.
+pub(super) fn pieces(from: UnixMicros, to: UnixMicros) -> Vec<Piece> {
+    let millis = |at: UnixMicros| at.plus_micros(999).millis().clamp(0, END.millis());
+    let (mut from, mut to) = (millis(from), millis(to));
+    let mut pieces = Vec::with_capacity(2 * SPANS.len() + 1);
+    // From the rows inwards: what is left at both ends of the next longer spans.
+    let mut span = None;
+    for longer in SPANS.into_iter().map(Some).chain([None]) {
+        let (first, last) = longer.map_or((to, to), |longer| whole(longer, from, to));
+        let ends = [(from, first), (last, to)];
+        let ends = ends.into_iter().filter(|(start, end)| start < end);
+        pieces.extend(ends.map(|(start, end)| Piece { span, start, end }));
+        (from, to, span) = (first, last, longer);
+    }
+    pieces
 }
 
 /// The part of `[from, to)` that is made of whole spans. Without one, it is empty and lies at `to`.
@@ -220,7 +243,7 @@ const fn whole(span: i64, from: i64, to: i64) -> (i64, i64) {
 }
 
 /// The smallest request id of a millisecond, in as many bytes as it takes to compare.
-fn first_id(millis: i64) -> Vec<u8> {
+pub(super) fn first_id(millis: i64) -> Vec<u8> {
     if millis >= MILLIS_END {
         return vec![0xFF; 16];
     }
@@ -239,5 +262,17 @@ mod tests {
         assert_eq!(whole(10, 11, 20), (20, 20));
         assert_eq!(whole(10, 15, 25), (25, 25));
         assert_eq!(whole(10, 30, 30), (30, 30));
+    }
+
+    #[test]
+    fn a_range_without_an_end_has_no_rows_at_its_end() {
+        let spans = |from| -> Vec<Option<i64>> {
+            let pieces = pieces(UnixMicros(from), END);
+            pieces.iter().map(|piece| piece.span).collect()
+        };
+        assert_eq!(spans(0), [Some(86_400_000)]);
+        assert_eq!(spans(60_000_000).len(), 3);
+        assert_eq!(spans(1).len(), 4);
+        assert_eq!(spans(i64::MAX), []);
     }
 }

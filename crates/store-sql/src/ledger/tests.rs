@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use lw_store::objects::ProviderObjects;
 
+use super::conformance::budgets::{budget, naming};
 use super::conformance::{self, at, key, row};
 use super::*;
 
@@ -52,6 +53,36 @@ impl Ledger for Temporary {
     }
     fn spent(&self, query: &SpendQuery) -> Result<NanoUsd, StoreError> {
         self.0.spent(query)
+    }
+    fn budget_spent(
+        &self,
+        budget: &BudgetId,
+        member: &str,
+        from: UnixMicros,
+    ) -> Result<NanoUsd, StoreError> {
+        self.0.budget_spent(budget, member, from)
+    }
+    fn budget_spent_in_all(
+        &self,
+        budget: &BudgetId,
+        from: UnixMicros,
+    ) -> Result<NanoUsd, StoreError> {
+        self.0.budget_spent_in_all(budget, from)
+    }
+    fn budget_members(
+        &self,
+        budget: &BudgetId,
+        from: UnixMicros,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, NanoUsd)>, StoreError> {
+        self.0.budget_members(budget, from, after, limit)
+    }
+    fn unopened(&self, budgets: &[BudgetId]) -> Result<Vec<BudgetId>, StoreError> {
+        self.0.unopened(budgets)
+    }
+    fn open_budget(&self, budget: &BudgetId, openings: &[Opening]) -> Result<(), StoreError> {
+        self.0.open_budget(budget, openings)
     }
 }
 
@@ -149,6 +180,15 @@ fn a_locked_file_is_unavailable_and_nothing_is_written() {
     assert_eq!(ledger.append(&batch, &[]).expect("appends"), 1);
 }
 
+/// At most one bucket of each budget: a request of one key has no more.
+const LISTS: [&str; 5] = [
+    "",
+    r#"["bgt_a"]"#,
+    r#"["bgt_a","bgt_b:u"]"#,
+    r#"["bgt_b:v","bgt_a"]"#,
+    r#"["bgt_b:v"]"#,
+];
+
 /// Within minutes, hours or days.
 fn milliseconds() -> impl Strategy<Value = u64> {
     prop_oneof![0_u64..200_000, 0_u64..9_000_000, 0_u64..400_000_000]
@@ -203,8 +243,9 @@ fn the_sums_of_an_older_file_are_made_from_its_rows() {
     let before = sums(&db);
     assert!(before.len() > 100);
     db.execute_batch(
-        "DROP TABLE spent; DROP INDEX account_by_project;
-         DROP TABLE provider_object;
+        "DROP TABLE budget; DROP TABLE bucket; DROP TABLE listed; DROP TABLE opening;
+         DROP TABLE charged; ALTER TABLE entry DROP COLUMN budgets_id;
+         DROP TABLE spent; DROP INDEX account_by_project; DROP TABLE provider_object;
          DELETE FROM schema_version WHERE version >= 2;
          CREATE TABLE spent (span INTEGER NOT NULL);",
     )
@@ -234,8 +275,12 @@ fn answers_that_an_older_version_stored_are_their_projects() {
     ledger.append(&rows, &[]).expect("appends");
     drop(ledger);
     let db = Connection::open(folder.path().join("ledger.db")).expect("opens");
-    db.execute_batch("DROP TABLE provider_object; DELETE FROM schema_version WHERE version >= 3;")
-        .expect("goes back to the second version");
+    db.execute_batch(
+        "DROP TABLE budget; DROP TABLE bucket; DROP TABLE listed; DROP TABLE opening;
+         DROP TABLE charged; ALTER TABLE entry DROP COLUMN budgets_id;
+         DROP TABLE provider_object; DELETE FROM schema_version WHERE version >= 3;",
+    )
+    .expect("goes back to the second version");
     drop(db);
     let ids = ["resp_1", "chatcmpl-1"].map(String::from);
     let provider = ModelProviderId::parse("mp_a").expect("an id");
@@ -267,6 +312,64 @@ proptest! {
             let inside = charges.iter().filter(|(n, _)| (from..to).contains(*n));
             let (spent, requests) = inside.fold((0, 0), |sum, row| (sum.0 + row.1, sum.1 + 1));
             prop_assert_eq!((found.spent.0, found.requests), (spent, requests));
+        }
+    }
+
+    /// Whatever comes in whatever order: each attempt counts where its last outcome says, in full.
+    #[test]
+    fn buckets_add_up_to_the_rows(
+        steps in proptest::collection::vec((0_usize..10, 0_u64..8, 0_usize..LISTS.len(), 0_i64..100), 1..60),
+        gap in prop_oneof![Just(7_u64), Just(20_011), Just(3_000_017), Just(50_000_021)],
+        froms in proptest::collection::vec((0_u64..8, 0_u64..2), 1..8),
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ledger = open(&folder);
+        let mut batch = Vec::new();
+        for (kind, n, list, amount) in steps {
+            let kind = match kind {
+                0..=2 => EntryKind::Hold,
+                3..=5 => EntryKind::Settle,
+                6 => EntryKind::Release,
+                other => {
+                    ledger.append(&std::mem::take(&mut batch), &[]).expect("appends");
+                    if other >= 8 {
+                        ledger.charge_orphans(at(1_000_000_000)).expect("charges");
+                    }
+                    continue;
+                }
+            };
+            let amount = if kind == EntryKind::Release { 0 } else { amount };
+            batch.push(naming(row(n * gap, kind, amount), LISTS[list]));
+        }
+        ledger.append(&batch, &[]).expect("appends");
+        let mut charges: Vec<(u64, i64, Vec<String>)> = Vec::new();
+        for n in (0..8).map(|n| n * gap) {
+            let found = ledger.request(conformance::request(n)).expect("reads");
+            let rows = found.map(|record| record.entries).unwrap_or_default();
+            let mut outcomes = rows.iter().filter(|row| row.kind != EntryKind::Hold);
+            let amount = outcomes.clone().map(|row| row.amount.0).sum();
+            let last = outcomes.next_back().map_or("", |row| row.budgets.as_str());
+            charges.push((n, amount, serde_json::from_str(last).unwrap_or_default()));
+        }
+        for from in froms.into_iter().map(|(n, past)| n * gap + past).chain([0, 1]) {
+            let sum = |wanted: &dyn Fn(&str) -> bool| -> i64 {
+                let counts = |(n, _, list): &&(u64, i64, Vec<String>)| {
+                    *n >= from && list.iter().any(|bucket| wanted(bucket))
+                };
+                charges.iter().filter(counts).map(|charge| charge.1).sum()
+            };
+            for (name, member) in [("a", ""), ("b", "u"), ("b", "v"), ("b", "")] {
+                let bucket = format!("bgt_{name}{}{member}", if member.is_empty() { "" } else { ":" });
+                let found = ledger.budget_spent(&budget(name), member, at(from)).expect("reads");
+                prop_assert_eq!(found.0, sum(&|each| each == bucket), "{} from {}", bucket, from);
+            }
+            let in_all = ledger.budget_spent_in_all(&budget("b"), at(from)).expect("reads");
+            prop_assert_eq!(in_all.0, sum(&|each| each.starts_with("bgt_b:")));
+            let members = ledger.budget_members(&budget("b"), at(from), None, 9).expect("reads");
+            let named = members.iter().map(|(member, spent)| (member.as_str(), spent.0));
+            let expected = ["u", "v"].map(|member| (member, sum(&|each| each == format!("bgt_b:{member}"))));
+            let expected = expected.into_iter().filter(|(_, spent)| *spent != 0);
+            prop_assert!(named.eq(expected), "{:?} from {}", members, from);
         }
     }
 }
