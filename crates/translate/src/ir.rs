@@ -9,6 +9,7 @@ use lw_wire::usage::Reading;
 use serde_json::Number;
 use serde_json::value::RawValue;
 
+use crate::cache::CacheWish;
 use crate::signature::Signature;
 use crate::{Caller, Dialect};
 
@@ -62,6 +63,8 @@ pub struct Request {
     pub end_user: Option<String>,
     /// A cache marker for the whole prompt.
     pub cache: Option<CacheMarker>,
+    /// What the gateway shall do about caches when the request is written.
+    pub cache_wish: CacheWish,
     /// `drop_tuning_params`: `false` refuses instead of leaving out (providers 13).
     pub drop_tuning: bool,
     /// Top-level fields of the caller's dialect that have no neutral counterpart, in the order of the body.
@@ -104,6 +107,7 @@ impl Request {
             service_tier: None,
             end_user: None,
             cache: None,
+            cache_wish: CacheWish::None,
             drop_tuning: true,
             rest: Vec::new(),
             echo: Vec::new(),
@@ -276,6 +280,31 @@ impl Part {
             ..Text::default()
         })
     }
+
+    /// Its marker, as [`Part::cache_mut`].
+    #[must_use]
+    pub const fn cache(&self) -> Option<Option<CacheMarker>> {
+        match self {
+            Self::Text(text) => Some(text.cache),
+            Self::Image(media) | Self::Document(media) | Self::Audio(media) => Some(media.cache),
+            Self::ToolCall(call) => Some(call.cache),
+            Self::ToolResult(result) => Some(result.cache),
+            Self::Thinking(_) | Self::Refusal(_) | Self::Hosted { .. } => None,
+        }
+    }
+
+    /// The place for its marker; `None` where it cannot have one.
+    pub const fn cache_mut(&mut self) -> Option<&mut Option<CacheMarker>> {
+        match self {
+            Self::Text(text) => Some(&mut text.cache),
+            Self::Image(media) | Self::Document(media) | Self::Audio(media) => {
+                Some(&mut media.cache)
+            }
+            Self::ToolCall(call) => Some(&mut call.cache),
+            Self::ToolResult(result) => Some(&mut result.cache),
+            Self::Thinking(_) | Self::Refusal(_) | Self::Hosted { .. } => None,
+        }
+    }
 }
 
 /// A source that the model names for what it says.
@@ -296,6 +325,18 @@ pub struct Citation {
 pub struct CacheMarker {
     /// One hour instead of the usual five minutes.
     pub one_hour: bool,
+}
+
+impl CacheMarker {
+    /// From `type` and `ttl` of a caller's `cache_control`. The type `persistent` stands for the longest
+    /// there is.
+    #[must_use]
+    pub fn of(kind: Option<&RawValue>, ttl: Option<&str>) -> Self {
+        let is_persistent = kind.is_some_and(|kind| kind.get() == "\"persistent\"");
+        Self {
+            one_hour: is_persistent || matches!(ttl, Some("1h" | "persistent")),
+        }
+    }
 }
 
 /// A picture, document or sound.

@@ -12,6 +12,7 @@
 //! [`write_answer`], streams through [`stream::Translator`]. Beside them stand what is not a
 //! conversation: [`embeddings`], [`count`] and [`failure`].
 
+pub mod cache;
 pub mod count;
 pub mod drops;
 pub mod embeddings;
@@ -155,6 +156,7 @@ pub fn write_request(
     mut request: Request,
     target: &Target<'_>,
 ) -> Result<Outgoing, Problem> {
+    cache::apply(&mut request, to);
     let dropped = policy::apply(&mut request, to, target)?;
     let mut outgoing = match to {
         Dialect::Chat => chat::write_request(request, target),

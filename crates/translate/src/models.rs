@@ -89,6 +89,12 @@ impl Family {
         matches!(self, Self::Claude { .. })
     }
 
+    /// Whether Bedrock keeps a prompt of the model for an hour, if it is asked to.
+    #[must_use]
+    pub fn keeps_an_hour_on_bedrock(self) -> bool {
+        matches!(self, Self::Claude { version, .. } if version >= (4, 5))
+    }
+
     /// Whether a Claude model can think at all: from 3.7 on.
     #[must_use]
     pub fn claude_thinks(self) -> bool {

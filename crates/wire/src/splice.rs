@@ -41,36 +41,52 @@ impl Pieces {
 
 /// A set of edits that do not overlap.
 #[derive(Debug, Default)]
-pub struct Edits(Vec<(Range<usize>, Bytes)>);
+pub struct Edits {
+    /// What comes in the place of what.
+    texts: Vec<(Range<usize>, Bytes)>,
+    /// What goes together with a comma, without the comma: which one it is depends on what else goes.
+    removed: Vec<Range<usize>>,
+}
 
 impl Edits {
     /// Puts `text` in the place of `at`; an empty range inserts.
     pub fn replace(&mut self, at: Range<usize>, text: impl Into<Bytes>) {
-        self.0.push((at, text.into()));
+        self.texts.push((at, text.into()));
+    }
+
+    /// Takes a member of an object or an element of a list out, with the comma that goes with it. `at` is
+    /// the whole of it: of a member from its key to the end of its value.
+    pub fn remove(&mut self, at: Range<usize>) {
+        self.removed.push(at);
     }
 
     /// Whether nothing changes.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.texts.is_empty() && self.removed.is_empty()
     }
 
     /// Takes the edits of `other` over.
     pub fn extend(&mut self, other: Self) {
-        self.0.extend(other.0);
+        let Self { texts, removed } = other;
+        self.texts.extend(texts);
+        self.removed.extend(removed);
     }
 
     /// Applies the edits. Ranges outside the body and overlapping ones are left out.
     #[must_use]
     pub fn apply(mut self, body: &Bytes) -> Pieces {
-        if self.0.is_empty() {
+        if self.is_empty() {
             return Pieces::whole(body.clone());
         }
+        for run in runs(body, self.removed) {
+            self.texts.push((with_comma(body, &run), Bytes::new()));
+        }
         // An insertion comes before a replacement that begins at the same place.
-        self.0.sort_by_key(|(at, _)| (at.start, at.end));
-        let mut pieces = Vec::with_capacity(self.0.len() * 2 + 1);
+        self.texts.sort_by_key(|(at, _)| (at.start, at.end));
+        let mut pieces = Vec::with_capacity(self.texts.len() * 2 + 1);
         let mut done = 0;
-        for (at, text) in self.0 {
+        for (at, text) in self.texts {
             if at.start < done || at.end > body.len() || at.start > at.end {
                 continue;
             }
@@ -110,7 +126,7 @@ pub fn native(body: &[u8], envelope: &Envelope<'_>, wanted: NativeEdits<'_>) -> 
         );
     }
     if let Some(at) = &envelope.drop_tuning_params {
-        edits.replace(with_comma(body, at), Bytes::new());
+        edits.remove(at.clone());
     }
     if wanted.include_usage && envelope.stream {
         match &envelope.stream_options {
@@ -196,7 +212,27 @@ impl<'de> serde::Deserialize<'de> for TopKeys {
     }
 }
 
-/// Widens the range of a `key: value` pair by the one comma that goes with it.
+/// Joins what goes and stands side by side: between such neighbours a comma goes as well.
+fn runs(body: &[u8], mut removed: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    removed.sort_unstable_by_key(|at| (at.start, at.end));
+    let mut runs: Vec<Range<usize>> = Vec::with_capacity(removed.len());
+    for at in removed {
+        match runs.last_mut() {
+            Some(run) if at.start < run.end || only_a_comma(body, run.end..at.start) => {
+                run.end = run.end.max(at.end);
+            }
+            _ => runs.push(at),
+        }
+    }
+    runs
+}
+
+fn only_a_comma(body: &[u8], between: Range<usize>) -> bool {
+    let between = body.get(between).unwrap_or_default();
+    between.trim_ascii() == b","
+}
+
+/// Widens the range of members or elements by the one comma that goes with them.
 fn with_comma(body: &[u8], at: &Range<usize>) -> Range<usize> {
     let blank = |byte: &u8| byte.is_ascii_whitespace();
     let behind = body.get(at.end..).unwrap_or_default();
@@ -319,6 +355,34 @@ mod tests {
             (r#"{"drop_tuning_params":true}"#, "{}"),
         ] {
             assert_eq!(edited(body, NativeEdits::default()), expected);
+        }
+    }
+
+    #[test]
+    fn neighbours_that_go_take_the_commas_between_them_along() {
+        let body = r#"{ "a":1 , "b":2,"c":3 , "d":4 }"#;
+        let place = |member: &str| {
+            let start = body.find(member).expect("a member");
+            start..start + member.len()
+        };
+        for (removed, expected) in [
+            (&["\"a\":1", "\"b\":2"][..], r#"{ "c":3 , "d":4 }"#),
+            (&["\"d\":4", "\"c\":3"], r#"{ "a":1 , "b":2 }"#),
+            (&["\"b\":2", "\"d\":4"], r#"{ "a":1 , "c":3  }"#),
+            (
+                &["\"a\":1", "\"b\":2", "\"c\":3", "\"d\":4", "\"b\":2"],
+                "{  }",
+            ),
+        ] {
+            let mut edits = Edits::default();
+            for member in removed {
+                let mut one = Edits::default();
+                one.remove(place(member));
+                edits.extend(one);
+            }
+            let bytes = Bytes::from_static(body.as_bytes());
+            let text = String::from_utf8(edits.apply(&bytes).into_inner().concat());
+            assert_eq!(text.as_deref(), Ok(expected), "{removed:?}");
         }
     }
 

@@ -114,8 +114,8 @@ impl<'a> Node<'a> {
         let Some(mut marker) = self.node("cache_control")? else {
             return Ok(None);
         };
-        let one_hour = marker.text("ttl")?.as_deref() == Some("1h");
-        Ok(Some(CacheMarker { one_hour }))
+        let ttl = marker.text("ttl")?;
+        Ok(Some(CacheMarker::of(marker.take("type"), ttl.as_deref())))
     }
 }
 

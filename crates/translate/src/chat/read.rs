@@ -40,8 +40,8 @@ pub(crate) fn read_request(body: &[u8]) -> Result<Request, Problem> {
     request.service_tier = body.text("service_tier")?;
     request.end_user = body.text("user")?;
     if let Some(mut marker) = body.object("cache_control")? {
-        let one_hour = marker.text("ttl")?.as_deref() == Some("1h");
-        request.cache = Some(CacheMarker { one_hour });
+        let ttl = marker.text("ttl")?;
+        request.cache = Some(CacheMarker::of(marker.get("type"), ttl.as_deref()));
     }
     request.rest.extend(body.rest());
     Ok(request)

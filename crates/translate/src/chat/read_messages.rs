@@ -312,12 +312,7 @@ fn mark_last(parts: &mut [Part], marker: Option<CacheMarker>) {
     let (Some(marker), Some(last)) = (marker, parts.last_mut()) else {
         return;
     };
-    let place = match last {
-        Part::Text(text) => &mut text.cache,
-        Part::Image(media) | Part::Document(media) | Part::Audio(media) => &mut media.cache,
-        Part::ToolCall(call) => &mut call.cache,
-        Part::ToolResult(result) => &mut result.cache,
-        Part::Thinking(_) | Part::Refusal(_) | Part::Hosted { .. } => return,
-    };
-    *place = place.or(Some(marker));
+    if let Some(place) = last.cache_mut() {
+        *place = place.or(Some(marker));
+    }
 }

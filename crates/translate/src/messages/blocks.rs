@@ -39,9 +39,7 @@ pub(super) fn cache(object: &mut Object<'_>) -> Result<Option<CacheMarker>, Prob
     let ttl = marker
         .text("ttl")
         .map_err(|problem| inside(problem, "cache_control"))?;
-    Ok(Some(CacheMarker {
-        one_hour: ttl.as_deref() == Some("1h"),
-    }))
+    Ok(Some(CacheMarker::of(marker.get("type"), ttl.as_deref())))
 }
 
 /// How deep content may stand in content: a turn, a tool's result in it, a document in that.

@@ -6,7 +6,7 @@
 
 use super::media::{self, cache};
 use crate::drops::Drops;
-use crate::ir::{Part, Role, Text, Thinking, ToolCall, ToolResult, Turn};
+use crate::ir::{CacheMarker, Part, Role, Text, Thinking, ToolCall, ToolResult, Turn};
 use crate::json::{self, Obj};
 use crate::signature::Origin;
 use crate::tool_ids::sanitised;
@@ -18,6 +18,8 @@ const PLACEHOLDER: &str = ".";
 /// Writes the turns of one request.
 pub(super) struct Turns<'a> {
     pub(super) from: Dialect,
+    /// A marker for the last block that takes one.
+    pub(super) at_the_end: Option<CacheMarker>,
     pub(super) drops: &'a mut Drops,
     /// Gets the betas that are needed.
     pub(super) betas: &'a mut Vec<String>,
@@ -40,6 +42,9 @@ impl Turns<'_> {
         }
         if let Some(last) = turns.last_mut().filter(|turn| turn.role == Role::Assistant) {
             strip_end(last);
+        }
+        if let Some(marker) = self.at_the_end.take() {
+            mark_end(&mut turns, marker);
         }
         let mut messages = Vec::with_capacity(turns.len());
         for turn in &turns {
@@ -216,6 +221,20 @@ fn arrange(turn: &mut Turn) {
                 _ => 1,
             });
         }
+    }
+}
+
+/// Puts a marker on the last block that takes one, unless it has one.
+fn mark_end(turns: &mut [Turn], marker: CacheMarker) {
+    let parts = turns
+        .iter_mut()
+        .rev()
+        .flat_map(|turn| turn.parts.iter_mut().rev());
+    let mut places = parts
+        .filter(|part| !matches!(part, Part::Text(text) if !is_said(&text.text)))
+        .filter_map(Part::cache_mut);
+    if let Some(place) = places.next() {
+        place.get_or_insert(marker);
     }
 }
 

@@ -7,8 +7,9 @@ use super::read::STANDARD_ONLY;
 use super::turns::{self, Turns};
 use crate::claude::{self, Model, Plan, Sampling, schema};
 use crate::drops::Drops;
-use crate::ir::{Function, JSON_TOOL, OutputFormat, Part, Request, Tool, ToolChoice};
+use crate::ir::{CacheMarker, Function, JSON_TOOL, OutputFormat, Part, Request, Tool, ToolChoice};
 use crate::json::{self, Obj, Object};
+use crate::models::Family;
 use crate::names::Field;
 use crate::{Dialect, Outgoing, Problem, Target};
 
@@ -56,8 +57,10 @@ pub(crate) fn write_request(
         None if request.from == Dialect::Messages => None,
         cap => Some(cap.unwrap_or(model.most)),
     };
+    let at_the_end = ending(&mut request, target);
     let mut messages = Turns {
         from: request.from,
+        at_the_end,
         drops: &mut drops,
         betas: &mut betas,
         thinks: model.family.claude_thinks(),
@@ -130,6 +133,20 @@ pub(crate) fn write_request(
         dropped: drops.finish(),
         betas,
         json_tool: json_tool.is_some(),
+    })
+}
+
+/// Takes the marker for the whole prompt where it has to stand on a block: only Anthropic itself finds the
+/// end of the prompt.
+fn ending(request: &mut Request, target: &Target<'_>) -> Option<CacheMarker> {
+    if !matches!(target.provider, "bedrock" | "vertex") {
+        return None;
+    }
+    let CacheMarker { one_hour } = request.cache.take()?;
+    let keeps_it =
+        target.provider != "bedrock" || Family::of(target.name).keeps_an_hour_on_bedrock();
+    Some(CacheMarker {
+        one_hour: one_hour && keeps_it,
     })
 }
 

@@ -90,6 +90,22 @@ pub(crate) const LANES: [Lane; 8] = [
     ),
 ];
 
+/// Claude on other clouds, in its own dialect: written as for Anthropic, but for the place of a cache marker.
+pub(crate) const CLAUDE_ELSEWHERE: [Lane; 2] = [
+    lane(
+        "vertex",
+        Dialect::Messages,
+        "vertex",
+        "claude-sonnet-4-5@20250929",
+    ),
+    lane(
+        "bedrock-invoke",
+        Dialect::Messages,
+        "bedrock",
+        "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+    ),
+];
+
 /// One input.
 pub(crate) struct Case {
     pub(crate) from: Dialect,

@@ -3,10 +3,13 @@
 //! Inputs lie under `tests/cases`, what becomes of them under `tests/goldens`; `tests/cases/README.md`
 //! tells how to add one. Beside the goldens, an extractor that shares no code with the crate
 //! ([`extract`]) reads what was said out of both sides and compares, validators check the order of every
-//! stream ([`validate`]), and properties hold for every cutting of the bytes ([`properties`]).
+//! stream ([`validate`]), properties hold for every cutting of the bytes ([`properties`]), and what the
+//! gateway does about caches changes markers alone ([`cached`]).
 
 #[cfg(test)]
 mod answers;
+#[cfg(test)]
+mod cached;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]

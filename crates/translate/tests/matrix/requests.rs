@@ -1,5 +1,6 @@
 //! Requests: what each provider is sent for each case.
 
+use lw_translate::cache::CacheWish;
 use lw_translate::{Outgoing, Problem, read_request, write_request};
 use serde_json::{Value, json};
 
@@ -7,9 +8,19 @@ use super::cases::{Case, LANES, Lane, all, word};
 use super::extract::{self, Asked};
 use super::golden::{Goldens, check, pretty};
 
-/// Reads and writes; remote pictures and documents are there, as the gateway would have fetched them.
+/// Reads and writes, with caches as the caller has them.
 pub(crate) fn translate(case: &Case, lane: &Lane) -> Result<Outgoing, Problem> {
+    translate_with(case, lane, CacheWish::None)
+}
+
+/// Reads and writes; remote pictures and documents are there, as the gateway would have fetched them.
+pub(crate) fn translate_with(
+    case: &Case,
+    lane: &Lane,
+    wish: CacheWish,
+) -> Result<Outgoing, Problem> {
     let mut request = read_request(case.from, &case.bytes)?;
+    request.cache_wish = wish;
     for url in request.remote_sources(lane.to) {
         let (media_type, data) = if url.ends_with(".pdf") {
             ("application/pdf", "JVBERi0xLjQK")
@@ -22,8 +33,13 @@ pub(crate) fn translate(case: &Case, lane: &Lane) -> Result<Outgoing, Problem> {
 }
 
 fn pairs() -> Vec<(Case, &'static Lane)> {
+    pairs_of(&LANES)
+}
+
+/// Every case with every lane of another dialect.
+pub(crate) fn pairs_of(lanes: &'static [Lane]) -> Vec<(Case, &'static Lane)> {
     let mut pairs = Vec::new();
-    for lane in &LANES {
+    for lane in lanes {
         let foreign = all("requests")
             .into_iter()
             .filter(|case| case.from != lane.to);

@@ -116,12 +116,10 @@ pub(super) fn text_block(text: &str) -> Option<String> {
 /// The block that stands for a marker; `None` where the model has no cache to mark (providers 18: left out
 /// without a word).
 pub(super) fn cache_point(marker: CacheMarker, family: Family) -> Option<String> {
-    let keeps_an_hour = match family {
-        Family::Claude { version, .. } => version >= (4, 5),
-        Family::Nova => false,
-        Family::Gemini { .. } | Family::Other => return None,
-    };
-    let ttl = (marker.one_hour && keeps_an_hour).then_some("1h");
+    if !family.is_claude() && family != Family::Nova {
+        return None;
+    }
+    let ttl = (marker.one_hour && family.keeps_an_hour_on_bedrock()).then_some("1h");
     let point = Obj::new().str("type", "default").str_if("ttl", ttl).end();
     Some(Obj::new().raw("cachePoint", &point).end())
 }
