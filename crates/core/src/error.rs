@@ -95,10 +95,6 @@ codes! {
     BudgetExceeded = ("budget_exceeded", 402, Customer);
     /// A strict `block` budget applies and nobody knows what the model costs.
     ModelUnpriced = ("model_unpriced", 403, Customer);
-    /// A policy rule on tools or MCP servers refuses.
-    ToolNotAllowed = ("tool_not_allowed", 403, Customer);
-    /// A policy rule on URLs refuses.
-    UrlNotAllowed = ("url_not_allowed", 403, Customer);
     /// A guardrail refuses.
     GuardrailBlocked = ("guardrail_blocked", 403, Customer);
     /// A guardrail stopped a stream; only ever inside a stream.
@@ -129,8 +125,6 @@ codes! {
     CircuitOpen = ("circuit_open", 503, Provider);
     /// A guardrail could not run, and its direction fails closed.
     GuardrailUnavailable = ("guardrail_upstream_unavailable", 503, Platform);
-    /// A policy pattern is broken, and rules fail closed.
-    PolicyRulesInvalid = ("policy_rules_invalid_regex", 503, Customer, "service_unavailable");
     /// The key could not be looked up.
     AuthUpstreamUnavailable = ("auth_upstream_unavailable", 503, Platform);
     /// The spend could not be recorded.

@@ -25,6 +25,7 @@ use lw_core::{BudgetId, NanoUsd, UnixMicros};
 use lw_engine::account::{Balance, Terms};
 use lw_engine::period::{Schedule, Window};
 use lw_store::StoreError;
+use lw_store::ledger::Ledger;
 use lw_store::rows::{Budget, Enforcement, OnBreach};
 use parking_lot::Mutex;
 
@@ -51,6 +52,17 @@ pub trait Spending: Send + Sync + 'static {
         member: &str,
         from: UnixMicros,
     ) -> Result<NanoUsd, StoreError>;
+}
+
+impl Spending for Arc<dyn Ledger> {
+    fn budget_spent(
+        &self,
+        budget: &BudgetId,
+        member: &str,
+        from: UnixMicros,
+    ) -> Result<NanoUsd, StoreError> {
+        Ledger::budget_spent(&**self, budget, member, from)
+    }
 }
 
 /// All accounts that are in use. One for the process.

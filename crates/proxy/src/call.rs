@@ -464,7 +464,7 @@ impl Call {
                 .map_or(NanoUsd::ZERO, |funding| funding.hold),
             priced: price.is_some(),
             price_version: price.map(|price| &*price.version),
-            budgets: "",
+            budgets: self.buckets(),
         }
     }
 
@@ -528,7 +528,7 @@ impl Call {
                 .as_deref()
                 .filter(|_| end.status != 499 || observed.usage.is_none()),
             duration_ms: u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX),
-            budgets: "",
+            budgets: self.buckets(),
         };
         if let (Some(lane), false) = (self.lane(), made.is_empty()) {
             let custody = &self.worker.gateway.custody;

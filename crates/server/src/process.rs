@@ -17,10 +17,15 @@ use lw_admin::{Admin, AdminSettings, Probe, Prober};
 use lw_cloud::Ambient;
 use lw_core::{Clock, Entropy, Secret, SystemClock, SystemEntropy, UnixMicros};
 use lw_crypto::{Pepper, Sealer, SealingKey};
+use lw_engine::budget_scope::TeamRule;
 use lw_engine::price::PriceCatalogue;
 use lw_engine::route::Equivalents;
+use lw_governor::books::Books;
+use lw_governor::breakers::Breakers;
+use lw_governor::limits::Limits;
 use lw_proxy::check::ProviderCheck;
 use lw_proxy::custody::Custody;
+use lw_proxy::governed::Live;
 use lw_proxy::keys::{KeyCache, Lookups};
 use lw_proxy::lane::compile::{AmbientIdentity, Compiler};
 use lw_proxy::metrics::Metrics;
@@ -32,6 +37,7 @@ use lw_proxy::shelf::Shelf;
 use lw_proxy::worker::{ByteBudget, Gateway, Snapshot};
 use lw_spool::{Folder as SpoolFolder, Spool, SpoolWriter, Stop};
 use lw_store::config::VirtualKeys as _;
+use lw_store::ledger::Ledger;
 use lw_store::objects::ProviderObjects;
 use lw_store::rows::ModelProvider;
 use lw_store_sql::Tuning;
@@ -46,6 +52,10 @@ use crate::folder::Folder;
 
 /// The group commit: at most this much is lost when the power goes.
 const GROUP_COMMIT: Duration = Duration::from_millis(100);
+/// How often accounts of budgets that nobody uses are looked for.
+const SWEEP: Duration = Duration::from_secs(30);
+/// How much older than the spool's word the ledger is taken to be.
+const SWEEP_MARGIN: Duration = Duration::from_secs(5);
 
 /// Everything that keeps running until the stop.
 pub(crate) struct Process {
@@ -57,6 +67,7 @@ pub(crate) struct Process {
     spool_stop: Arc<Stop>,
     sync: JoinHandle<()>,
     fold: JoinHandle<()>,
+    sweep: JoinHandle<()>,
     records: Arc<Records>,
     writer: JoinHandle<()>,
     /// The API key of a first start, to be shown once.
@@ -173,12 +184,31 @@ impl Process {
             ambient: AmbientIdentity::new(ambient),
             guard: guard.clone(),
         };
+        let spending: Arc<dyn Ledger> = ledger.clone();
+        let books = Arc::new(Books::new(Arc::new(spending)));
+        let live = Live {
+            breakers: Arc::new(Breakers::new(circuits(config))),
+            books: books.clone(),
+            team_rule: if config.governance.team_budget_principals {
+                TeamRule::WithPrincipals
+            } else {
+                TeamRule::Narrow
+            },
+            clock: clock.clone(),
+        };
+        let (stop, swept, at) = (spool_stop.clone(), spool.clone(), clock.clone());
+        let sweep = spawn("books", move || {
+            while !stop.wait(SWEEP) {
+                forget_idle(&books, &swept, at.now());
+            }
+        })?;
         let keys = KeyCache::start(
             config.key_cache_entries,
             Lookups {
                 source: store.clone(),
                 compiler: compiler.clone(),
                 shelf: Shelf::default(),
+                live: live.clone(),
             },
         )?;
         let listener = TcpListener::bind(config.control_addr).with_context(|| {
@@ -190,6 +220,9 @@ impl Process {
         let gateway = Arc::new(Gateway {
             settings: settings(config, control_addr),
             keys: keys.clone(),
+            source: store.clone(),
+            limits: Limits::default(),
+            live,
             custody: Custody::start(&owners)?,
             peppers: secrets.key_peppers.clone(),
             snapshot: arc_swap::ArcSwap::from_pointee(Snapshot { prices }),
@@ -263,6 +296,7 @@ impl Process {
             spool_stop,
             sync,
             fold,
+            sweep,
             records,
             writer,
             first_key,
@@ -305,7 +339,7 @@ impl Process {
         self.control.stop();
         self.spool_stop.stop();
         self.records.stop();
-        for thread in [self.sync, self.fold, self.writer] {
+        for thread in [self.sync, self.fold, self.sweep, self.writer] {
             if thread.join().is_err() {
                 tracing::error!("a background thread panicked");
             }
@@ -315,6 +349,28 @@ impl Process {
         }
         let _ = std::fs::remove_file(self.folder.file("listening.json"));
         tracing::info!("lifecycle_stopped");
+    }
+}
+
+/// Forgets accounts of budgets that nobody uses, as far as the ledger knows all that was settled in them.
+fn forget_idle(books: &Books, spool: &Spool, now: UnixMicros) {
+    let stats = spool.stats(now);
+    if stats.waiting > 0 {
+        return;
+    }
+    let lag = stats.oldest_unfolded.saturating_add(SWEEP_MARGIN);
+    let lag = i64::try_from(lag.as_micros()).unwrap_or(i64::MAX);
+    books.sweep(now.plus_micros(lag.saturating_neg()), now);
+}
+
+/// When circuits open and for how long.
+fn circuits(config: &Config) -> lw_engine::breaker::Settings {
+    let circuit = config.governance.circuit;
+    let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+    lw_engine::breaker::Settings {
+        window_us: micros(circuit.window),
+        threshold: circuit.threshold,
+        cooldown_us: micros(circuit.cooldown),
     }
 }
 
