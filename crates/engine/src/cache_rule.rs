@@ -219,7 +219,7 @@ pub struct RequestFacts<'a> {
 }
 
 /// What decided on the mode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum CacheSource {
     /// `X-LangWatch-Cache`.
     Header,
@@ -228,6 +228,7 @@ pub enum CacheSource {
     /// The key's own setting.
     Key,
     /// Nobody said anything.
+    #[default]
     Default,
 }
 
@@ -245,7 +246,7 @@ impl CacheSource {
 }
 
 /// The mode of a request and where it is from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Decision {
     /// What is done.
     pub mode: CacheMode,

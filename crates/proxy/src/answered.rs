@@ -23,7 +23,7 @@ use crate::foreign::Exchange;
 use crate::relay::Relay;
 use crate::reply::{Reply, ReplyBody};
 use crate::setback::{Fallen, Held, Setback};
-use crate::{headers, translated};
+use crate::{caching, headers, translated};
 
 /// JSON answers up to this size are held back, so that their head can tell what they say.
 const HELD_BACK: usize = 256 * 1024;
@@ -131,9 +131,10 @@ pub(crate) async fn answered(
         ReplyBody::relay(Relay::new(call, body, Vec::new(), tap, None))
     } else {
         let mut tap = tap(&call, form, MOST_HELD, native);
+        let mode = call.cache.mode;
         match json(&mut call, body, &mut tap).await {
             Ok(Json::Whole(pieces, cached)) => {
-                let outcome = if cached { "hit" } else { "miss" };
+                let outcome = caching::outcome(mode, cached);
                 reply_head.insert(headers::CACHE, HeaderValue::from_static(outcome));
                 ReplyBody::whole(pieces)
             }

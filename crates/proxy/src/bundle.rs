@@ -20,7 +20,7 @@ use lw_store::rows::{
 };
 use serde::Deserialize;
 
-use crate::governed::{Governed, Live};
+use crate::governed::{Governed, Live, OwnCache, OwnSettings};
 use crate::lane::Lane;
 use crate::lane::compile::Compiler;
 use crate::shelf::Shelf;
@@ -96,6 +96,8 @@ struct KeyConfig {
     openai_compat_translate: Option<bool>,
     fallback: Fallback,
     rate_limits: RateLimit,
+    policy_rules: Option<serde_json::Value>,
+    cache: OwnCache,
     metadata: KeyMetadata,
 }
 
@@ -136,7 +138,13 @@ pub fn compile(
         .map_err(|error| CompileError::Stored(record.key.id.to_string(), error))?;
     let allowed = config.providers_allowed.unwrap_or_default();
     let (lanes, reach) = reached(&record, &allowed, compiler, shelf)?;
-    let governed = Governed::compile(&record, &lanes, config.rate_limits, live)?;
+    let own = OwnSettings {
+        rate_limits: config.rate_limits,
+        policy_rules: config.policy_rules,
+        cache: config.cache,
+        tags: config.metadata.tags,
+    };
+    let governed = Governed::compile(&record, &lanes, &own, live)?;
     let KeyRecord {
         key,
         previous_secret,
@@ -176,7 +184,7 @@ pub fn compile(
         reach,
         lanes: lanes.into_iter().map(|(lane, _)| lane).collect(),
         governed,
-        labels: config.metadata.tags,
+        labels: own.tags,
         renames_max_tokens: config.openai_compat_translate.unwrap_or(false),
     })
 }

@@ -19,6 +19,7 @@ use lw_core::error::{Correlation, Dialect};
 use lw_core::{
     BodyForm, Code, Error, NanoUsd, RequestId, SpanId, TraceContext, TraceId, UnixMicros,
 };
+use lw_engine::cache_rule::Decision;
 use lw_engine::limit::Standing;
 use lw_governor::books::Hold;
 use lw_governor::limits::Grant;
@@ -87,6 +88,8 @@ pub(crate) struct Call {
     attempt: u16,
     /// What attempts before the present one cost.
     spent_before: NanoUsd,
+    /// What is done about the provider's prompt cache.
+    pub(crate) cache: Decision,
     /// What the key's rate limits reserved for the request.
     pub(crate) grant: Option<Grant>,
     /// What is known of its budgets.
@@ -139,6 +142,7 @@ impl Call {
             tried: Vec::new(),
             attempt: 0,
             spent_before: NanoUsd::ZERO,
+            cache: Decision::default(),
             grant: None,
             checked: Checked::default(),
             pass: Pass::default(),
@@ -206,6 +210,7 @@ impl Call {
                 let names = dispatch.dropped.join(",");
                 (!names.is_empty()).then(|| HeaderValue::from_str(&names).ok())?
             }),
+            cache_mode: self.cache.mode.as_str(),
             fallbacks: self.fallbacks(),
             limits: self
                 .standing()

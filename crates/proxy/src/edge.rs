@@ -30,7 +30,7 @@ use crate::reply::{Reply, ReplyBody};
 use crate::stages::{Plan, authenticate, plan};
 use crate::walk::walk;
 use crate::worker::Worker;
-use crate::{headers, kept, models, ops};
+use crate::{caching, foreign, headers, kept, models, ops, policy, stages};
 
 /// Bytes of a refused request that are read and thrown away.
 const DISCARD_BYTES: usize = 4 * 1024 * 1024;
@@ -326,7 +326,19 @@ async fn prepare(
     let mut inbound = Inbound::new(body, permit);
     inbound.addressed = addressed;
     call.inbound = Some(inbound);
-    let mut plan = plan(call, &bundle, surface)?;
+    let demand = stages::read(call, &bundle, surface)?;
+    let asked = caching::requested(request)?;
+    let body = foreign::body_of(call);
+    policy::body(&bundle, surface, &body).await?;
+    let mut plan = plan(call, &bundle, surface, demand)?;
+    if let Some(step) = plan.steps.first() {
+        let kind = bundle
+            .lanes
+            .get(step.lane)
+            .map_or("", |lane| lane.kind.as_str());
+        let now = gateway.clock.now();
+        call.cache = caching::decide(&bundle, asked, request, (kind, &step.name), now);
+    }
     call.checked = precheck(&gateway, &bundle, call.end_user()).await?;
     plan.narrow(&bundle, &call.checked)?;
     Ok(plan)

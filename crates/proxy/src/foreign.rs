@@ -15,7 +15,7 @@ use crate::bundle::Bundle;
 use crate::call::Call;
 use crate::lane::{Lane, LaneKind, Operation, Way};
 use crate::stages::{Step, Target};
-use crate::{counting, fetch, vectors};
+use crate::{caching, counting, fetch, vectors};
 
 /// What becomes of a provider's answer.
 #[derive(Debug)]
@@ -128,6 +128,16 @@ pub(crate) fn body_of(call: &Call) -> Bytes {
         .unwrap_or_default()
 }
 
+/// The caller's body with its prompt-cache directives as the request's mode wants them.
+fn cache_edited(call: &Call, lane: &Lane, surface: Surface) -> Bytes {
+    let body = body_of(call);
+    let edits = caching::edits(call.cache.mode, surface, lane, &body);
+    if edits.is_empty() {
+        return body;
+    }
+    edits.apply(&body).into_inner().concat().into()
+}
+
 fn streams(call: &Call) -> bool {
     call.inbound.as_ref().is_some_and(|inbound| inbound.stream)
 }
@@ -135,7 +145,7 @@ fn streams(call: &Call) -> bool {
 /// Claude on another cloud, called in its own dialect: a few edits, no translation.
 fn near_native(call: &Call, lane: &Lane, step: &Step, betas: &[String]) -> Result<Target, Error> {
     let stream = streams(call);
-    let mut body = body_of(call);
+    let mut body = cache_edited(call, lane, Surface::Messages);
     if let Some(cuts) = lw_translate::seals::foreign(Dialect::Messages, &body) {
         body = cuts.apply(&body).into_inner().concat().into();
     }
@@ -167,8 +177,13 @@ async fn translated(
     to: Dialect,
 ) -> Result<Target, Error> {
     let from = dialect_of(surface);
+    let body = match from {
+        Dialect::Messages => cache_edited(call, lane, surface),
+        _ => body_of(call),
+    };
     let mut request =
-        lw_translate::read_request(from, &body_of(call)).map_err(|problem| refusal(&problem))?;
+        lw_translate::read_request(from, &body).map_err(|problem| refusal(&problem))?;
+    request.cache_wish = caching::wish(call.cache.mode, from, to, &body);
     let stream = streams(call);
     request.stream = stream;
     inlined(call, &mut request, to).await?;

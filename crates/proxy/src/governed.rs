@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use lw_core::{Clock, ModelProviderId, UnixMicros};
 use lw_engine::budget_scope::{TeamRule, bucket_id};
+use lw_engine::cache_rule::{CacheMode, CacheRules, KeyFacts, StoredRule};
 use lw_engine::limit::Ceilings;
+use lw_engine::rules::Rules;
 use lw_governor::books::{Account, Accounts, Books};
 use lw_governor::breakers::{Breakers, SharedBreaker};
 use lw_governor::limits::Subject;
@@ -17,6 +19,8 @@ use lw_store::StoreError;
 use lw_store::bundle::{KeyRecord, KeySource};
 use lw_store::rows::{Budget, Enforcement, OnBreach, RateLimit};
 use quick_cache::sync::Cache;
+use serde::Deserialize;
+use serde_json::Value;
 
 use crate::bundle::CompileError;
 use crate::lane::Lane;
@@ -44,6 +48,29 @@ impl std::fmt::Debug for Live {
             .field("books", &self.books)
             .finish_non_exhaustive()
     }
+}
+
+/// What a key's own configuration says about its governance (domain 7.5).
+#[derive(Debug, Default)]
+pub struct OwnSettings {
+    /// Ceilings.
+    pub rate_limits: RateLimit,
+    /// `policyRules` as stored.
+    pub policy_rules: Option<Value>,
+    /// Its cache mode.
+    pub cache: OwnCache,
+    /// Tags.
+    pub tags: Vec<String>,
+}
+
+/// `cache` of a key's configuration.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct OwnCache {
+    /// `respect`, `force`, `disable`, `auto`.
+    pub mode: Option<String>,
+    /// Lifetime of what is forced, in seconds.
+    pub ttl_s: Option<u64>,
 }
 
 /// A subject and its ceilings.
@@ -87,6 +114,12 @@ pub struct Governed {
     pub accounts: Accounts,
     /// Budgets for each end user: a request must name one.
     pub templates: Vec<Template>,
+    /// Rules on tools, MCP servers, URLs and models: the key's and its policy's.
+    pub rules: Rules,
+    /// Rules on the provider's prompt cache that may apply to the key.
+    pub cache_rules: CacheRules,
+    /// The key's own cache mode.
+    pub cache_default: Option<CacheMode>,
     /// Whether a budget that refuses is kept exactly, so that a model without a price cannot be asked.
     strict: Vec<Option<ModelProviderId>>,
     books: Arc<Books>,
@@ -100,7 +133,7 @@ impl Governed {
     pub(crate) fn compile(
         record: &KeyRecord,
         lanes: &[(Arc<Lane>, RateLimit)],
-        own: RateLimit,
+        own: &OwnSettings,
         live: &Live,
     ) -> Result<Self, CompileError> {
         let now = live.clock.now();
@@ -140,12 +173,19 @@ impl Governed {
         Ok(Self {
             key: Limited {
                 subject: Subject::Key(record.key.id.clone()),
-                ceilings: ceilings(own),
+                ceilings: ceilings(own.rate_limits),
             },
             lanes: lanes.iter().map(of_lane).collect(),
             accounts: accounts.iter().cloned().collect(),
             templates,
             strict,
+            rules: rules(record, own),
+            cache_rules: cache_rules(record, &own.tags),
+            cache_default: own
+                .cache
+                .mode
+                .as_deref()
+                .and_then(|mode| CacheMode::of_key(mode, own.cache.ttl_s)),
             books: live.books.clone(),
         })
     }
@@ -194,6 +234,39 @@ impl Template {
         self.seen.insert(end_user.into(), account.clone());
         Ok(account)
     }
+}
+
+/// The rules of the key and of its routing policy. A broken one is told once, here; it refuses requests.
+fn rules(record: &KeyRecord, own: &OwnSettings) -> Rules {
+    let of_policy = record.policy.as_ref().map(|policy| &policy.policy_rules);
+    let rules = Rules::compile(of_policy.into_iter().chain(&own.policy_rules));
+    for broken in rules.broken() {
+        tracing::error!(
+            vk_id = %record.key.id,
+            dimension = broken.dimension().name(),
+            list = broken.list().name(),
+            reason = broken.reason(),
+            "policy_rules_compile_failed"
+        );
+    }
+    rules
+}
+
+fn cache_rules(record: &KeyRecord, tags: &[String]) -> CacheRules {
+    let key = &record.key;
+    let facts = KeyFacts {
+        id: key.id.as_str(),
+        display_prefix: &key.display_prefix,
+        tags,
+        principal_id: key.principal_user_id.as_ref().map(lw_core::UserId::as_str),
+    };
+    let rules = record.cache_rules.iter().map(|rule| StoredRule {
+        id: rule.id.as_str(),
+        priority: rule.priority,
+        matchers: &rule.matchers,
+        action: &rule.action,
+    });
+    CacheRules::compile(rules, &facts)
 }
 
 fn ceilings(limit: RateLimit) -> Ceilings {

@@ -28,7 +28,7 @@ use crate::lane::{Lane, LaneKind, Operation, Way};
 use crate::refusal::lost;
 use crate::signs::Signs;
 use crate::worker::Gateway;
-use crate::{custody, limit};
+use crate::{caching, custody, limit, policy};
 
 /// The longest key that is looked at, bytes (data-plane 5.1).
 const KEY_BYTES: usize = 256;
@@ -178,8 +178,12 @@ pub(crate) struct Demand {
     choices: u64,
 }
 
-/// Reads the body's decisions and places the model. Fills `call` with what the record shows.
-pub(crate) fn plan(call: &mut Call, bundle: &Bundle, surface: Surface) -> Result<Plan, Error> {
+/// Reads what the body says about the request, and reserves it in the key's rate limits. Fills `call` with
+/// what the record shows.
+///
+/// # Errors
+/// The body cannot be read, or the key is over a limit.
+pub(crate) fn read(call: &mut Call, bundle: &Bundle, surface: Surface) -> Result<Demand, Error> {
     let Some(inbound) = call.inbound.as_mut() else {
         return Err(lost("no inbound"));
     };
@@ -187,25 +191,59 @@ pub(crate) fn plan(call: &mut Call, bundle: &Bundle, surface: Surface) -> Result
     let envelope = Envelope::read(&body).map_err(|error| unreadable(&error))?;
     inbound.note(&envelope);
     let demand = demand(&body, &envelope, surface);
-    let gateway = call.worker.gateway.clone();
+    let gateway = &call.worker.gateway;
     let now = gateway.clock.now();
     call.grant = limit::take(&gateway.limits, &bundle.governed.key, now, &demand)?;
+    Ok(demand)
+}
+
+/// Places the model and says who may serve it.
+///
+/// # Errors
+/// Nobody may: no model, no provider, or a rule or list that refuses.
+pub(crate) fn plan(
+    call: &mut Call,
+    bundle: &Bundle,
+    surface: Surface,
+    demand: Demand,
+) -> Result<Plan, Error> {
+    let gateway = call.worker.gateway.clone();
     let Some(inbound) = call.inbound.as_mut() else {
         return Err(lost("no inbound"));
     };
-    let addressed = inbound.addressed.as_ref();
-    let sent = match addressed {
-        Some(addressed) => Some(addressed.model.as_str()),
-        None => envelope.model.as_ref().map(|(model, _)| model.as_ref()),
-    };
-    let sent = sent
-        .filter(|model| !model.is_empty())
-        .ok_or_else(|| no_model(surface))?;
-    let resolved = place(bundle, sent, surface)?;
+    let sent = inbound.model.as_deref().filter(|model| !model.is_empty());
+    let sent = sent.ok_or_else(|| no_model(surface))?;
+    let mut resolved = place(bundle, sent, surface)?;
+    permitted(bundle, &mut resolved)?;
     let source = resolved.source;
     let steps = steps(&gateway, bundle, &resolved, surface)?;
     inbound.source = Some(source);
     Ok(Plan { steps, demand })
+}
+
+/// Leaves the candidates that the rules on models let serve the resolved model (stage 10).
+fn permitted(bundle: &Bundle, resolved: &mut Resolved<'_>) -> Result<(), Error> {
+    let rules = &bundle.governed.rules;
+    if rules.is_empty() {
+        return Ok(());
+    }
+    let mut refusal = None;
+    let model = &resolved.model;
+    resolved.candidates.retain(|index| {
+        let kind = bundle
+            .reach
+            .lanes
+            .get(*index)
+            .map_or("", |facts| &facts.kind);
+        let judged = policy::model(rules, kind, model);
+        let passes = judged.is_ok();
+        refusal = refusal.take().or(judged.err());
+        passes
+    });
+    match refusal {
+        Some(error) if resolved.candidates.is_empty() => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Writes what the candidate is to be asked. May look up owners of what is kept at the provider, and fetch
@@ -272,6 +310,7 @@ fn native_target(
             edits.rename_max_tokens && envelope.legacy_max_tokens.is_some();
     }
     let mut edits = native(&body, &envelope, edits);
+    edits.extend(caching::edits(call.cache.mode, surface, lane, &body));
     add_absent(&mut edits, &body, &lane.extra_body);
     if surface.is_conversation()
         && let Some(cuts) = lw_translate::seals::foreign(dialect_of(surface), &body)
@@ -324,7 +363,7 @@ fn steps(
         resolved,
         surface.is_conversation(),
         |index| serves(bundle, index, surface),
-        |_, _| true,
+        |kind, model| policy::model(&bundle.governed.rules, kind, model).is_ok(),
     );
     let step = |candidate: Candidate<'_>| {
         let index = candidate.lane;

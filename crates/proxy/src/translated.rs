@@ -16,10 +16,10 @@ use lw_wire::tap::{MOST_HELD, Tap, Told};
 use crate::answered::{ERROR_HELD, reply_head, whole};
 use crate::call::{Call, Ending, micros};
 use crate::foreign::{Exchange, Translation};
-use crate::headers;
 use crate::refusal::lost;
 use crate::reply::{Reply, ReplyBody};
 use crate::setback::{Fallen, Held, Setback};
+use crate::{caching, headers};
 
 /// The largest answer that is translated.
 const LARGEST: usize = 32 * 1024 * 1024;
@@ -130,7 +130,7 @@ fn ended(call: &mut Call, provider: &HeaderMap, body: Vec<u8>, told: Told, strea
         head.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         "text/event-stream"
     } else {
-        let cache = if cached { "hit" } else { "miss" };
+        let cache = caching::outcome(call.cache.mode, cached);
         head.insert(headers::CACHE, HeaderValue::from_static(cache));
         "application/json"
     };

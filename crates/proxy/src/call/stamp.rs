@@ -20,6 +20,8 @@ pub(crate) struct Stamp {
     pub(super) limits: Option<(Standing, UnixMicros, Dialect)>,
     /// Budgets that are nearly spent.
     pub(super) budget_warning: Option<HeaderValue>,
+    /// What was done about the provider's prompt cache.
+    pub(super) cache_mode: &'static str,
     /// Candidates before the one that answered.
     pub(super) fallbacks: u16,
     /// Parameters that were left out.
@@ -82,7 +84,10 @@ impl Stamp {
             answer.insert(headers::MODEL, model.clone());
         }
         answer.insert(headers::FALLBACK_COUNT, HeaderValue::from(self.fallbacks));
-        answer.insert(headers::CACHE_MODE, HeaderValue::from_static("respect"));
+        answer.insert(
+            headers::CACHE_MODE,
+            HeaderValue::from_static(self.cache_mode),
+        );
         if self.renamed_max_tokens {
             let renamed = HeaderValue::from_static("max_tokens->max_completion_tokens");
             answer.insert(headers::COMPAT, renamed);
