@@ -56,6 +56,7 @@ mod tests;
 mod traces;
 mod write;
 
+pub use self::budgets::{Books, open_missing as open_missing_budgets};
 pub use self::tenant::new_tenant;
 
 use std::fmt;

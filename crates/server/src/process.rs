@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use lw_admin::{Admin, AdminSettings, Probe, Prober};
+use lw_admin::{Admin, AdminSettings, Books, Probe, Prober, open_missing_budgets};
 use lw_cloud::Ambient;
 use lw_core::{Clock, Entropy, Secret, SystemClock, SystemEntropy, UnixMicros};
 use lw_crypto::{Pepper, Sealer, SealingKey};
@@ -135,6 +135,15 @@ impl Process {
             orphans = recovery.orphans,
             "lifecycle_recovered"
         );
+        let books = Books {
+            store: &*store,
+            ledger: &*ledger,
+            team_budget_principals: config.team_budget_principals,
+        };
+        let opened = open_missing_budgets(books, clock.now())?;
+        if opened > 0 {
+            tracing::info!(budgets = opened, "lifecycle_budgets_opened");
+        }
         let writers: Vec<SpoolWriter> = (0..config.data_threads)
             .map(|index| spool.writer(index))
             .collect::<Result<_, _>>()?;

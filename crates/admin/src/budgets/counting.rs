@@ -1,17 +1,18 @@
 //! Which keys count toward which budgets (domain 13.1, C-15): the facts of a key for the engine, and the
 //! keys and projects that stand behind a target.
 //!
-//! Memberships and scopes are those of now: spend of a key that has since left a team is not the team's
-//! any more. Must never decide applicability itself: that is [`lw_engine::budget_scope`]. Start at
-//! [`Counting`].
+//! Memberships and scopes are those of now, so this says what a budget would count from here on, and what
+//! it is opened at; what a live budget has spent is in its buckets. Must never decide applicability
+//! itself: that is [`lw_engine::budget_scope`]. Start at [`Counting`].
 
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 
 use lw_core::{Error, OrganizationId, ProjectId, TeamId, UserId, VirtualKeyId};
 use lw_engine::budget_scope::{KeyScope, Principal, Spender, TeamRule, TraceProject};
-use lw_store::config::VirtualKeyFilter;
-use lw_store::ledger::Spenders;
+use lw_store::config::{ConfigStore, VirtualKeyFilter};
+use lw_store::ledger::{Ledger, Spenders};
 use lw_store::rows::{BudgetTarget, Project, ProjectKind, Scope, Team, VirtualKey};
 
 use crate::Admin;
@@ -22,9 +23,39 @@ const MOST_KEYS: usize = 20_000;
 /// Keys that are read at once.
 const PAGE: usize = 500;
 
+/// What is needed to tell who spent what.
+#[derive(Clone, Copy)]
+pub struct Books<'a> {
+    /// Tenants, people, keys and budgets.
+    pub store: &'a dyn ConfigStore,
+    /// What was spent.
+    pub ledger: &'a dyn Ledger,
+    /// Whether people's keys count toward their teams (domain C-15).
+    pub team_budget_principals: bool,
+}
+
+impl fmt::Debug for Books<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Books")
+            .field("team_budget_principals", &self.team_budget_principals)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Books<'a> {
+    /// Those of the control plane.
+    pub(super) fn of(admin: &'a Admin) -> Self {
+        Self {
+            store: admin.store.as_ref(),
+            ledger: admin.ledger.as_ref(),
+            team_budget_principals: admin.settings.team_budget_principals,
+        }
+    }
+}
+
 /// The teams and projects of an organization, read once when they are first asked for.
 pub(super) struct Counting<'a> {
-    admin: &'a Admin,
+    books: Books<'a>,
     organization: &'a OrganizationId,
     teams: OnceCell<HashMap<TeamId, Team>>,
     projects: OnceCell<HashMap<ProjectId, Project>>,
@@ -32,20 +63,25 @@ pub(super) struct Counting<'a> {
 
 impl<'a> Counting<'a> {
     /// Nothing read so far.
-    pub(super) const fn of(admin: &'a Admin, organization: &'a OrganizationId) -> Self {
+    pub(super) const fn of(books: Books<'a>, organization: &'a OrganizationId) -> Self {
         Self {
-            admin,
+            books,
             organization,
             teams: OnceCell::new(),
             projects: OnceCell::new(),
         }
     }
 
+    /// What it reads.
+    pub(super) const fn books(&self) -> Books<'a> {
+        self.books
+    }
+
     fn teams(&self) -> Result<&HashMap<TeamId, Team>, Error> {
         if let Some(known) = self.teams.get() {
             return Ok(known);
         }
-        let rows = self.admin.store.teams(self.organization).map_err(stored)?;
+        let rows = self.books.store.teams(self.organization).map_err(stored)?;
         let by_id = rows.into_iter().map(|row| (row.id.clone(), row));
         Ok(self.teams.get_or_init(|| by_id.collect()))
     }
@@ -54,7 +90,7 @@ impl<'a> Counting<'a> {
         if let Some(known) = self.projects.get() {
             return Ok(known);
         }
-        let rows = self.admin.store.projects(self.organization);
+        let rows = self.books.store.projects(self.organization);
         let by_id = rows
             .map_err(stored)?
             .into_iter()
@@ -64,7 +100,7 @@ impl<'a> Counting<'a> {
 
     /// Whether people's keys count toward their teams.
     pub(super) const fn rule(&self) -> TeamRule {
-        if self.admin.settings.team_budget_principals {
+        if self.books.team_budget_principals {
             TeamRule::WithPrincipals
         } else {
             TeamRule::Narrow
@@ -113,7 +149,7 @@ impl<'a> Counting<'a> {
     }
 
     fn principal(&self, user: &UserId) -> Result<Principal, Error> {
-        let store = &self.admin.store;
+        let store = self.books.store;
         let places = store.teams_of(self.organization, user).map_err(stored)?;
         let teams = self.teams()?;
         let shared = |id: &TeamId| {
@@ -152,7 +188,7 @@ impl<'a> Counting<'a> {
             }
             BudgetTarget::Group(group) => {
                 let members = self
-                    .admin
+                    .books
                     .store
                     .group_members(self.organization, group)
                     .map_err(stored)?;
@@ -179,7 +215,7 @@ impl<'a> Counting<'a> {
         };
         self.keys(&scoped, &mut found, |_| Ok(true))?;
         if self.rule() == TeamRule::WithPrincipals {
-            let members = self.admin.store.team_members(self.organization, team);
+            let members = self.books.store.team_members(self.organization, team);
             let target = BudgetTarget::Team(team.clone());
             for member in members.map_err(stored)? {
                 let person = self.principal(&member.user_id)?;
@@ -224,7 +260,7 @@ impl<'a> Counting<'a> {
         let mut after = None;
         while !found.too_many() {
             let page = self
-                .admin
+                .books
                 .store
                 .virtual_keys(self.organization, filter, PAGE, after.as_ref())
                 .map_err(stored)?;

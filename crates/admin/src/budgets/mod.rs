@@ -2,10 +2,12 @@
 //! answers.
 //!
 //! Must never hold a rule: those are in [`service`], who may and who sees in [`target`], which keys count
-//! in [`counting`], the figures in [`view`]. Start at [`routes`].
+//! in [`counting`], what a new budget begins with in [`opening`], the figures in [`view`]. Start at
+//! [`routes`].
 
 mod body;
 mod counting;
+mod opening;
 mod schema;
 mod service;
 mod target;
@@ -16,6 +18,13 @@ use lw_core::{Code, Error};
 use lw_store::config::BudgetFilter;
 use serde_json::json;
 
+<<<<<<< HEAD
+=======
+pub use self::counting::Books;
+pub(crate) use self::membership::touched_by;
+pub use self::opening::open_missing;
+pub(crate) use self::opening::{open, open_empty};
+>>>>>>> w-c
 pub(crate) use self::schema::schemas;
 use self::service::{Listed, Shown};
 pub(crate) use self::view::audited;

@@ -3,7 +3,7 @@
 //!
 //! A change is read, made and written back against the revision that was read. When somebody else was
 //! faster it is tried again on the newer row, unless the caller named the revision it means. Must never
-//! touch the ledger: a reset moves where a period begins and nothing else. Start at [`prepare`],
+//! change what was charged: a reset moves where a period begins and nothing else. Start at [`prepare`],
 //! [`create`] and [`Mutation`].
 
 use lw_core::{BudgetId, Code, Error, ModelProviderId, ProjectId, UnixMicros};
@@ -15,10 +15,10 @@ use lw_store::config::{BudgetFilter, ChangeEvent, ChangeKind, Cursor, Write};
 use lw_store::rows::{Budget, BudgetTarget, Enforcement, OnBreach, Scope};
 use serde_json::{Value, json};
 
-use super::audited;
 use super::body::{BudgetPatch, NewBudget};
 use super::target::{Sees, budgets, gate};
-use super::view::{Figures, schedule};
+use super::view::{Figures, is_template, schedule};
+use super::{audited, open};
 use crate::Admin;
 use crate::caller::{Caller, Permit};
 use crate::edge::{changed_since, stored, unwritten};
@@ -271,6 +271,7 @@ pub(super) fn create(
         ..Act::default()
     }
     .by(admin, permit, now);
+    open(admin, &row, now)?;
     let Shown { body, revision, .. } = shown(admin, row.clone(), now, true)?;
     let answer = Answer::created(json!({ "budget": body })).at_revision(revision);
     let writes = [Write::InsertBudget(&row)];
@@ -406,10 +407,7 @@ pub(super) fn reset_bucket(
 ) -> Result<Shown, Error> {
     let row = changeable(admin, permit, id, Action::Update)?;
     let now = admin.clock.now();
-    let template = matches!(
-        row.target,
-        BudgetTarget::EndUsersOfKey(_) | BudgetTarget::EndUsersOfProject(_)
-    );
+    let template = is_template(&row.target);
     let provider = row.provider_key.as_ref();
     let bucket = bucket_id(&row.target, None, Some(end_user), provider);
     let Some(bucket) = bucket.filter(|_| template) else {

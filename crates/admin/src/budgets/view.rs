@@ -1,6 +1,7 @@
 //! Budgets as callers see them: the row, what was spent in its current period, and whom it meets
 //! (management-api 9.1; domain 12, 13.4).
 //!
+//! What was spent is what was charged to the budget's buckets, whoever belongs to its target now.
 //! Everything of one answer is as of one instant. A ledger that cannot be read makes every figure of the
 //! answer null and `spend_available` false; it never fails the answer. Must never show a figure that was
 //! not summed. Start at [`Figures`].
@@ -8,17 +9,20 @@
 use std::collections::HashMap;
 
 use lw_core::{Code, Error, NanoUsd, OrganizationId, UnixMicros, UserId};
+use lw_engine::budget_scope::bucket_id;
 use lw_engine::period::{Period, Schedule, Window};
-use lw_store::ledger::{SpendQuery, Spenders};
+use lw_store::StoreError;
 use lw_store::rows::{Budget, BudgetTarget};
 use serde_json::{Map, Value, json};
 
-use super::counting::Counting;
+use super::counting::{Books, Counting};
 use crate::Admin;
 use crate::edge::stored;
 
 /// The largest integer that every JSON reader holds exactly (billing 3).
 const SAFE: u64 = 9_007_199_254_740_991;
+/// End users that are read at once.
+const PAGE: usize = 1_000;
 
 /// Works out what an answer says of budgets beyond their rows. Asks about each target once.
 pub(super) struct Figures<'a> {
@@ -26,7 +30,6 @@ pub(super) struct Figures<'a> {
     organization: &'a OrganizationId,
     now: UnixMicros,
     counting: Counting<'a>,
-    spenders: HashMap<BudgetTarget, Option<Spenders>>,
     reachable: HashMap<BudgetTarget, bool>,
     available: bool,
 }
@@ -38,6 +41,16 @@ pub(super) struct Figure {
     spent: Option<NanoUsd>,
     reachable: Option<bool>,
     members: Option<usize>,
+    end_users: Option<EndUsers>,
+}
+
+/// How the end users of a template stand in its current period (domain 11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct EndUsers {
+    /// Those that something was charged to.
+    seen: u64,
+    /// Those of them who have spent the limit.
+    over: u64,
 }
 
 impl<'a> Figures<'a> {
@@ -47,8 +60,7 @@ impl<'a> Figures<'a> {
             admin,
             organization,
             now,
-            counting: Counting::of(admin, organization),
-            spenders: HashMap::new(),
+            counting: Counting::of(Books::of(admin), organization),
             reachable: HashMap::new(),
             available: true,
         }
@@ -61,8 +73,7 @@ impl<'a> Figures<'a> {
 
     /// Works out a budget; a group's spend is that of all its members.
     pub(super) fn of(&mut self, row: Budget) -> Result<Figure, Error> {
-        let spenders = self.spenders(&row.target)?;
-        self.figure(row, spenders)
+        self.for_person(row, None)
     }
 
     /// Works out a budget as it stands for the keys of one person: a group's spend is that person's.
@@ -71,13 +82,27 @@ impl<'a> Figures<'a> {
         row: Budget,
         person: Option<&UserId>,
     ) -> Result<Figure, Error> {
-        let spenders = match (&row.target, person) {
-            (BudgetTarget::Group(_), Some(user)) => {
-                self.spenders(&BudgetTarget::Principal(user.clone()))?
-            }
-            (target, _) => self.spenders(target)?,
-        };
-        self.figure(row, spenders)
+        let schedule = schedule(&row)?;
+        let (mut spent, mut end_users, mut members) = (None, None, None);
+        if is_template(&row.target) {
+            let found = self.end_users(&row, &schedule);
+            end_users = self.real(&row, found);
+        } else {
+            let found = self.spent(&row, &schedule, person);
+            spent = self.real(&row, found);
+        }
+        if let BudgetTarget::Group(group) = &row.target {
+            let found = self.admin.store.group_members(self.organization, group);
+            members = Some(found.map_err(stored)?.len());
+        }
+        Ok(Figure {
+            row,
+            schedule,
+            spent,
+            reachable: None,
+            members,
+            end_users,
+        })
     }
 
     /// Adds whether some active key meets the budget.
@@ -99,51 +124,71 @@ impl<'a> Figures<'a> {
         Ok(figure)
     }
 
-    fn spenders(&mut self, target: &BudgetTarget) -> Result<Option<Spenders>, Error> {
-        if let Some(known) = self.spenders.get(target) {
-            return Ok(known.clone());
-        }
-        let found = self.counting.behind(target)?;
-        self.spenders.insert(target.clone(), found.clone());
-        Ok(found)
-    }
-
-    fn figure(&mut self, row: Budget, spenders: Option<Spenders>) -> Result<Figure, Error> {
-        let schedule = schedule(&row)?;
-        let spent = spenders.and_then(|spenders| self.spent(&row, &schedule, spenders));
-        let members = match &row.target {
-            BudgetTarget::Group(group) => {
-                let store = &self.admin.store;
-                let found = store.group_members(self.organization, group);
-                Some(found.map_err(stored)?.len())
+    fn spent(
+        &self,
+        row: &Budget,
+        schedule: &Schedule,
+        person: Option<&UserId>,
+    ) -> Result<NanoUsd, StoreError> {
+        let ledger = &self.admin.ledger;
+        let from = schedule.counts_from(self.now).unwrap_or_default();
+        match (&row.target, person) {
+            (BudgetTarget::Group(_), Some(user)) => {
+                ledger.budget_spent(&row.id, user.as_str(), from)
             }
-            _ => None,
-        };
-        Ok(Figure {
-            row,
-            schedule,
-            spent,
-            reachable: None,
-            members,
-        })
+            (BudgetTarget::Group(_), None) => ledger.budget_spent_in_all(&row.id, from),
+            _ => ledger.budget_spent(&row.id, "", from),
+        }
     }
 
-    fn spent(&mut self, row: &Budget, schedule: &Schedule, spenders: Spenders) -> Option<NanoUsd> {
-        let query = SpendQuery {
-            organization_id: self.organization.clone(),
-            spenders,
-            model_provider_id: row.provider_key.clone(),
-            from: schedule.counts_from(self.now).unwrap_or_default(),
-            to: schedule.next_boundary(self.now),
-        };
-        match self.admin.ledger.spent(&query) {
-            Ok(spent) => Some(spent),
-            Err(error) => {
+    /// Counts the end users of a template, each from when its own period began.
+    fn end_users(&self, row: &Budget, schedule: &Schedule) -> Result<EndUsers, StoreError> {
+        let Admin { store, ledger, .. } = self.admin;
+        let moved = store.bucket_boundaries(&row.id)?;
+        let moved: HashMap<String, UnixMicros> = moved.into_iter().collect();
+        let from = schedule.counts_from(self.now).unwrap_or_default();
+        let mut counted = EndUsers::default();
+        let mut before: Option<String> = None;
+        loop {
+            let page = ledger.budget_members(&row.id, from, before.as_deref(), PAGE)?;
+            let more = page.len() == PAGE;
+            for (end_user, spent) in page {
+                let bucket = bucket_id(
+                    &row.target,
+                    None,
+                    Some(&end_user),
+                    row.provider_key.as_ref(),
+                );
+                let boundary = bucket.and_then(|bucket| moved.get(&bucket).copied());
+                let own = schedule.bucket_counts_from(boundary, self.now);
+                let spent = match own.filter(|own| *own > from) {
+                    None => Some(spent),
+                    Some(own) => {
+                        // Whoever comes next after the one before, since then: this one, if anything
+                        // was charged since then.
+                        let next = ledger.budget_members(&row.id, own, before.as_deref(), 1)?;
+                        let next = next.into_iter().find(|(next, _)| *next == end_user);
+                        next.map(|(_, spent)| spent)
+                    }
+                };
+                counted.seen += u64::from(spent.is_some());
+                counted.over += u64::from(spent.is_some_and(|spent| spent >= row.limit));
+                before = Some(end_user);
+            }
+            if !more {
+                return Ok(counted);
+            }
+        }
+    }
+
+    /// What was read, or nothing and a note that not every figure is real.
+    fn real<T>(&mut self, row: &Budget, found: Result<T, StoreError>) -> Option<T> {
+        found
+            .inspect_err(|error| {
                 tracing::warn!(%error, budget = %row.id, "the spend of a budget could not be read");
                 self.available = false;
-                None
-            }
-        }
+            })
+            .ok()
     }
 
     /// Whether every figure so far is real.
@@ -159,6 +204,7 @@ impl<'a> Figures<'a> {
             spent,
             reachable,
             members,
+            end_users,
         } = figure;
         let spent = spent.filter(|_| self.available);
         let mut shown = facts(row, schedule.published(self.now));
@@ -177,6 +223,10 @@ impl<'a> Figures<'a> {
         }
         if let Some(members) = members {
             shown.insert("member_count".into(), (*members).into());
+        }
+        if let Some(EndUsers { seen, over }) = end_users.filter(|_| self.available) {
+            shown.insert("end_users_seen".into(), seen.into());
+            shown.insert("end_users_over".into(), over.into());
         }
         Value::Object(shown)
     }
@@ -257,6 +307,14 @@ fn facts(row: &Budget, period: Period) -> Map<String, Value> {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
+}
+
+/// Whether each end user has a bucket of the budget.
+pub(super) const fn is_template(target: &BudgetTarget) -> bool {
+    matches!(
+        target,
+        BudgetTarget::EndUsersOfKey(_) | BudgetTarget::EndUsersOfProject(_)
+    )
 }
 
 /// The integer, unless a JSON reader could round it.

@@ -197,6 +197,18 @@ pub(super) fn ended(
 }
 
 impl Step {
+    /// Opens a budget that is about to be inserted; a key that is new itself has spent nothing.
+    ///
+    /// # Errors
+    /// A store failed.
+    pub(super) fn open(&self, admin: &Admin, new_key: bool, now: UnixMicros) -> Result<(), Error> {
+        match self {
+            Self::Insert(row) if new_key => budgets::open_empty(admin, row),
+            Self::Insert(row) => budgets::open(admin, row, now),
+            Self::Update { .. } => Ok(()),
+        }
+    }
+
     /// The write.
     pub(super) const fn write(&self) -> Write<'_> {
         match self {

@@ -261,6 +261,7 @@ pub(crate) fn mint(
     }
     let mut writes = vec![Write::InsertVirtualKey(&key)];
     if let Some(budget) = &budget {
+        budget.open(admin, true, now)?;
         writes.push(budget.write());
         change = also(change, budget.change(admin, permit, &key, now));
     }
@@ -602,6 +603,7 @@ impl Mutation<'_> {
             expected: before.revision,
         }];
         if let Some(budget) = &budget {
+            budget.open(admin, false, now)?;
             writes.push(budget.write());
             change = also(change, budget.change(admin, caller, after, now));
         }

@@ -2,10 +2,11 @@
 
 mod access;
 mod applicable;
+mod charged;
 mod figures;
 
 use http::Method;
-use lw_core::{GroupId, ModelProviderId, NanoUsd, ProjectId, RequestId, VirtualKeyId};
+use lw_core::{GroupId, ModelProviderId, NanoUsd, ProjectId, RequestId, UnixMicros, VirtualKeyId};
 use lw_store::config::Write;
 use lw_store::ledger::{Certainty, Detail, Entry, EntryKind, Ledger as _};
 use lw_store::rows::{BoundRole, Group, MemberRole, ModelProvider, RateLimit, Scope};
@@ -96,14 +97,28 @@ fn provider(plane: &Plane, name: &str, scope: Scope) -> ModelProviderId {
     row.id
 }
 
-/// Files what a key spent at an instant.
+/// Files what a key spent at an instant, that no budget was charged with.
 fn spend(plane: &Plane, key: &str, filed: &ProjectId, provider: Option<&str>, usd: &str, at: i64) {
-    let at = NOW.plus_micros(at);
+    let entry = Entry {
+        model_provider_id: provider.map(|id| ModelProviderId::parse(id).expect("an id")),
+        ..charged(key, filed, "", usd, NOW.plus_micros(at))
+    };
+    plane.ledger.append(&[entry], &[]).expect("stored");
+}
+
+/// Files what a key spent at an instant, and the buckets that were charged with it.
+fn charge(plane: &Plane, key: &str, budgets: &str, usd: &str, at: i64) {
+    let filed = project("acme", "governance");
+    let entry = charged(key, &filed, budgets, usd, NOW.plus_micros(at));
+    plane.ledger.append(&[entry], &[]).expect("stored");
+}
+
+fn charged(key: &str, filed: &ProjectId, budgets: &str, usd: &str, at: UnixMicros) -> Entry {
     // The id of a request begins with the milliseconds of its arrival.
     let mut bytes = [0; 15];
     lw_core::Entropy::fill(&lw_core::SystemEntropy, &mut bytes);
     bytes[..6].copy_from_slice(&at.millis().to_be_bytes()[2..]);
-    let entry = Entry {
+    Entry {
         request_id: RequestId::from_bytes(bytes),
         attempt: 0,
         kind: EntryKind::Settle,
@@ -116,14 +131,13 @@ fn spend(plane: &Plane, key: &str, filed: &ProjectId, provider: Option<&str>, us
         organization_id: organization("acme"),
         project_id: filed.clone(),
         virtual_key_id: VirtualKeyId::parse(key).expect("an id"),
-        model_provider_id: provider.map(|id| ModelProviderId::parse(id).expect("an id")),
+        model_provider_id: None,
         model: "gpt-5-mini".into(),
         usage: lw_core::Usage::default(),
         detail: Detail::default(),
         made: Vec::new(),
-        budgets: String::new(),
-    };
-    plane.ledger.append(&[entry], &[]).expect("stored");
+        budgets: budgets.to_owned(),
+    }
 }
 
 #[tokio::test]

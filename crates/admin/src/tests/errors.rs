@@ -189,6 +189,40 @@ impl lw_store::ledger::Ledger for Gone {
     fn spent(&self, _: &lw_store::ledger::SpendQuery) -> Result<lw_core::NanoUsd, StoreError> {
         Err(gone())
     }
+    fn budget_spent(
+        &self,
+        _: &lw_core::BudgetId,
+        _: &str,
+        _: lw_core::UnixMicros,
+    ) -> Result<lw_core::NanoUsd, StoreError> {
+        Err(gone())
+    }
+    fn budget_spent_in_all(
+        &self,
+        _: &lw_core::BudgetId,
+        _: lw_core::UnixMicros,
+    ) -> Result<lw_core::NanoUsd, StoreError> {
+        Err(gone())
+    }
+    fn budget_members(
+        &self,
+        _: &lw_core::BudgetId,
+        _: lw_core::UnixMicros,
+        _: Option<&str>,
+        _: usize,
+    ) -> Result<Vec<(String, lw_core::NanoUsd)>, StoreError> {
+        Err(gone())
+    }
+    fn unopened(&self, _: &[lw_core::BudgetId]) -> Result<Vec<lw_core::BudgetId>, StoreError> {
+        Err(gone())
+    }
+    fn open_budget(
+        &self,
+        _: &lw_core::BudgetId,
+        _: &[lw_store::ledger::Opening],
+    ) -> Result<(), StoreError> {
+        Err(gone())
+    }
 }
 
 fn gone() -> StoreError {

@@ -7,7 +7,7 @@ use lw_store::config::{BudgetFilter, ChangeEvent, ChangeKind, Cursor, Page};
 use lw_store::rows::{Budget, BudgetTarget};
 use rusqlite::{Connection, Params, Row, params};
 
-use super::columns::{get, micros, must_exist, page, text, time, time_option};
+use super::columns::{get, id, micros, must_exist, page, text, time, time_option};
 use super::document::{self, Document, head};
 use super::people;
 use super::statement::{Fields, Select};
@@ -228,6 +228,15 @@ pub(super) fn of_targets(
     Ok(rows)
 }
 
+pub(super) fn live(db: &Connection) -> Result<Vec<(OrganizationId, BudgetId)>, DbError> {
+    all(
+        db,
+        "SELECT organization_id, id FROM budgets WHERE archived_at IS NULL ORDER BY id",
+        [],
+        |row| Ok((id(row, "organization_id")?, id(row, "id")?)),
+    )
+}
+
 pub(super) fn own(
     db: &Connection,
     organization: &OrganizationId,
@@ -276,5 +285,17 @@ pub(super) fn boundary(
         "SELECT period_started_at FROM bucket_boundaries WHERE budget_id = $1 AND bucket = $2",
         [budget.as_str(), bucket],
         |row| time(row, "period_started_at"),
+    )
+}
+
+pub(super) fn boundaries(
+    db: &Connection,
+    budget: &BudgetId,
+) -> Result<Vec<(String, UnixMicros)>, DbError> {
+    all(
+        db,
+        "SELECT bucket, period_started_at FROM bucket_boundaries WHERE budget_id = $1",
+        [budget.as_str()],
+        |row| Ok((get(row, "bucket")?, time(row, "period_started_at")?)),
     )
 }

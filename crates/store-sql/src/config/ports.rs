@@ -378,6 +378,10 @@ impl Policies for SqliteConfig {
             .read(|db| budgets::of_targets(db, organization, targets))
     }
 
+    fn live_budgets(&self) -> Result<Vec<(OrganizationId, BudgetId)>, StoreError> {
+        self.db.read(budgets::live)
+    }
+
     fn own_budget(
         &self,
         organization: &OrganizationId,
@@ -402,6 +406,13 @@ impl Policies for SqliteConfig {
         bucket: &str,
     ) -> Result<Option<UnixMicros>, StoreError> {
         self.db.read(|db| budgets::boundary(db, budget, bucket))
+    }
+
+    fn bucket_boundaries(
+        &self,
+        budget: &BudgetId,
+    ) -> Result<Vec<(String, UnixMicros)>, StoreError> {
+        self.db.read(|db| budgets::boundaries(db, budget))
     }
 
     fn cache_rules(&self, organization: &OrganizationId) -> Result<Vec<CacheRule>, StoreError> {

@@ -64,6 +64,9 @@ pub trait Policies {
         id: &BudgetId,
     ) -> Result<Option<Budget>, StoreError>;
 
+    /// The live budgets of all organizations, by id.
+    fn live_budgets(&self) -> Result<Vec<(OrganizationId, BudgetId)>, StoreError>;
+
     /// Live budgets of any of these targets, sorted by scope type, then id.
     fn budgets_of(
         &self,
@@ -93,6 +96,10 @@ pub trait Policies {
         budget: &BudgetId,
         bucket: &str,
     ) -> Result<Option<UnixMicros>, StoreError>;
+
+    /// The buckets of a template whose period was moved, and when it began. In no order.
+    fn bucket_boundaries(&self, budget: &BudgetId)
+    -> Result<Vec<(String, UnixMicros)>, StoreError>;
 
     /// The live cache rules of an organization: priority descending, then oldest first, then by id.
     fn cache_rules(&self, organization: &OrganizationId) -> Result<Vec<CacheRule>, StoreError>;

@@ -1,7 +1,6 @@
 //! What a budget says of its current period: when it began, when it ends, what was spent.
 
 use super::*;
-use crate::tests::errors::Gone;
 
 #[tokio::test]
 async fn periods_follow_the_window_the_anchor_and_resets() {
@@ -93,7 +92,7 @@ async fn periods_follow_the_window_the_anchor_and_resets() {
 }
 
 #[tokio::test]
-async fn spend_is_that_of_whatever_counts_toward_the_target() {
+async fn a_new_budget_begins_with_what_counts_toward_its_target() {
     let plane = Plane::new();
     plane.further_team("acme", "second");
     let anna = plane.member("acme", "anna", MemberRole::Member);
@@ -170,22 +169,6 @@ async fn the_boundaries_of_what_json_holds_are_null_and_the_text_still_says_them
         (&budget["limit_nano_usd"], &budget["limit_usd"]),
         (&json!(null), &json!("9007199.254741"))
     );
-}
-
-#[tokio::test]
-async fn without_a_ledger_no_figure_is_shown() {
-    let plane = Plane::with(|admin| admin.ledger = std::sync::Arc::new(Gone));
-    let (path, created) = create(&plane, json!({})).await;
-    assert_eq!(created["spent_usd"], json!(null));
-    for answer in [plane.get(&path).await, plane.get(BUDGETS).await] {
-        let answer = answer.fine(200);
-        assert_eq!(answer["spend_available"], false);
-        let budget = answer.get("budget").unwrap_or(&answer["data"][0]);
-        assert_eq!(
-            (&budget["spent_usd"], &budget["spent_nano_usd"]),
-            (&json!(null), &json!(null))
-        );
-    }
 }
 
 #[tokio::test]

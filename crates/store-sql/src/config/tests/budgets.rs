@@ -230,6 +230,17 @@ pub(super) fn a_walk_over_budgets_passes_over_archived_ones_and_other_kinds(stor
     assert_eq!(list(Some(&["key"]), Some("ext"), 9, None).0, "");
     let page = store.budgets(&org("b"), &BudgetFilter::default(), 9, None);
     assert!(page.expect("reads").rows.is_empty());
+
+    let theirs = budget("b", "theirs", BudgetTarget::Organization(org("b")));
+    done(store, "b", &[Write::InsertBudget(&theirs)]);
+    let mut live: Vec<_> = rows[1..].iter().chain([&theirs]).collect();
+    live.sort_by(|a, b| a.id.cmp(&b.id));
+    let live = live.into_iter();
+    let live = live.map(|row| (row.organization_id.clone(), row.id.clone()));
+    assert_eq!(
+        store.live_budgets().expect("reads"),
+        live.collect::<Vec<_>>()
+    );
 }
 
 pub(super) fn budgets_of_targets_come_sorted_by_scope_type_and_id(store: &dyn Engine) {
@@ -378,6 +389,9 @@ pub(super) fn the_period_of_a_bucket_is_moved_and_forgotten(store: &dyn Engine) 
     );
     assert_eq!(read(&id, "vk_k:eve"), Some(at(6)));
     assert_eq!(read(&other, "vk_k:eve"), None);
+    let all = |budget| store.bucket_boundaries(budget).expect("reads");
+    assert_eq!(all(&id), [(String::from("vk_k:eve"), at(6))]);
+    assert_eq!(all(&nobody), []);
     corrupt(tried(store, "a", put(&nobody, "x", 1)));
     done(store, "a", &[Write::DeleteBucketBoundaries { budget: &id }]);
     assert_eq!(read(&id, "vk_k:eve"), None);
