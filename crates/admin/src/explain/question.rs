@@ -80,7 +80,7 @@ pub(crate) fn read(body: &Map<String, Value>, whole: Option<&str>) -> Result<Que
             let filled = placed(&path, model.as_deref(), &mut problems);
             (filled, verbatim(given, text))
         }
-        _ => from_parts(&fields, path, model, &mut problems),
+        _ => from_parts(&fields, &path, model, &mut problems),
     };
     problems.finish()?;
     Ok(Question {
@@ -126,11 +126,11 @@ fn placed(path: &str, model: Option<&str>, problems: &mut Problems) -> String {
 /// Path and body of a request of which only parts are given.
 fn from_parts(
     fields: &Fields<'_>,
-    path: String,
+    path: &str,
     model: Option<String>,
     problems: &mut Problems,
 ) -> (String, String) {
-    let path = placed(&path, model.as_deref(), problems);
+    let path = placed(path, model.as_deref(), problems);
     let route = path.split('?').next().unwrap_or_default();
     let Some(dialect) = Dialect::of(route) else {
         let text = format!("takes a whole `body` only: parts can be given for {ROUTES}");
