@@ -21,6 +21,7 @@ mod cache_rules;
 mod caller;
 mod credential;
 mod edge;
+pub mod explain;
 mod groups;
 mod guardrails;
 mod idempotency;
@@ -57,6 +58,7 @@ mod traces;
 mod write;
 
 pub use self::budgets::{Books, open_missing as open_missing_budgets};
+use self::explain::Explains;
 pub use self::tenant::new_tenant;
 
 use std::fmt;
@@ -127,6 +129,8 @@ pub struct Admin {
     pub clock: Arc<dyn Clock>,
     /// Asks providers whether a credential works.
     pub prober: Arc<dyn Prober>,
+    /// Says what would become of a request.
+    pub explainer: Arc<dyn Explains>,
     /// The key of whoever runs the installation; `None` closes `/api/organizations` (domain 5.5).
     pub instance_key: Option<Secret>,
     /// Chance for ids and secrets.

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::routes::Param;
 use crate::{
-    api_keys, audit, bindings, budgets, cache_rules, groups, guardrails, instance, keys, me,
-    organization, policies, prices, projects, providers, requests, roles, teams, traces,
+    api_keys, audit, bindings, budgets, cache_rules, explain, groups, guardrails, instance, keys,
+    me, organization, policies, prices, projects, providers, requests, roles, teams, traces,
 };
 
 /// Every named shape.
@@ -27,6 +27,7 @@ pub(crate) fn all() -> Map<String, Value> {
         instance::schemas(),
         me::schemas(),
         keys::schemas(),
+        explain::schemas(),
         budgets::schemas(),
         providers::schemas(),
         requests::schemas(),

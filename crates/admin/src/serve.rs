@@ -7,6 +7,7 @@
 //! Bounds: bodies of 1 MiB, 30 seconds, [`AT_ONCE`] requests on blocking threads; reaching one is an
 //! answer, never a silent cut. Start at [`mount`].
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -25,6 +26,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use lw_core::error::Dialect;
 use lw_core::{Code, Error, OrganizationId};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
@@ -272,6 +274,13 @@ impl<W> Asked<W> {
                 format!("is not valid JSON: {error}"),
             )),
         }
+    }
+
+    /// A field of the body as it was sent, byte for byte: for what is handed on unread. `None` when it is not
+    /// there, or when the body is no object.
+    pub(crate) fn verbatim(&self, field: &str) -> Option<&str> {
+        let fields: HashMap<String, &RawValue> = serde_json::from_slice(&self.body).ok()?;
+        fields.get(field).map(|value| value.get())
     }
 
     /// Like [`Self::object`] for routes whose body may be left out.

@@ -66,6 +66,17 @@ pub(crate) fn parse_pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// `Name: value` of a header, split at the first `:`.
+pub(crate) fn parse_header(text: &str) -> Result<(String, String), String> {
+    match text.split_once(':') {
+        Some((name, value)) if !name.trim().is_empty() => {
+            Ok((name.trim().to_owned(), value.trim().to_owned()))
+        }
+        // What is wrong may hold a secret: it is not repeated.
+        _ => Err("expected name:value".to_owned()),
+    }
+}
+
 /// The pairs as an object; a repeated key keeps its last value.
 pub(crate) fn pairs_object(pairs: &[(String, String)]) -> Json {
     let mut object = Json::Object(Vec::new());

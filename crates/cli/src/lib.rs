@@ -43,6 +43,7 @@ pub use crate::commands::cache_rules::CacheRulesArgs;
 pub use crate::commands::completions::{CompletionsArgs, print_completions};
 pub use crate::commands::config::{ConfigArgs, ConfigCommand};
 pub use crate::commands::env::EnvArgs;
+pub use crate::commands::explain::ExplainArgs;
 pub use crate::commands::gateway_budgets::GatewayBudgetsArgs;
 pub use crate::commands::groups::GroupsArgs;
 pub use crate::commands::guardrails::GuardrailsArgs;
@@ -119,6 +120,10 @@ pub enum ClientCommand {
     /// Find and read traces, by trace id, gateway request id or text
     #[command(visible_alias = "traces", args_override_self = true)]
     Trace(TraceArgs),
+
+    /// Say what the gateway would do with a request, and why, without sending it
+    #[command(args_override_self = true, after_help = commands::explain::EXAMPLES)]
+    Explain(ExplainArgs),
 
     /// Read who changed what
     #[command(args_override_self = true)]
@@ -258,6 +263,7 @@ pub fn run(mut command: ClientCommand, env: &Environment, io: &mut Io) -> Outcom
         ClientCommand::CacheRules(args) => &args.output,
         ClientCommand::Guardrails(args) => &args.output,
         ClientCommand::Audit(args) => &args.output,
+        ClientCommand::Explain(args) => &args.output,
         ClientCommand::ModelPrices(args) => args.output(),
         ClientCommand::Completions(args) => return Outcome::Completions(*args),
         ClientCommand::Tool(tool) => return prepare_tool(tool, env, io),
@@ -337,6 +343,7 @@ fn dispatch(
         ClientCommand::CacheRules(args) => commands::cache_rules::run(args.command, &mut context),
         ClientCommand::Guardrails(args) => commands::guardrails::run(args.command, &mut context),
         ClientCommand::Audit(args) => commands::audit::run(args.command, &mut context),
+        ClientCommand::Explain(args) => commands::explain::run(&args, &mut context),
         ClientCommand::ModelPrices(args) => commands::model_prices::run(args.command, &mut context),
         // Answered in `run`: these two print no result.
         ClientCommand::Completions(_) | ClientCommand::Tool(_) => Ok(()),

@@ -13,9 +13,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use lw_admin::{Admin, AdminSettings, Books, Probe, Prober, open_missing_budgets};
+use lw_admin::explain::{Explaining, Explains, Question};
+use lw_admin::{Admin, AdminSettings, Books as Openings, Probe, Prober, open_missing_budgets};
 use lw_cloud::Ambient;
-use lw_core::{Clock, Entropy, Secret, SystemClock, SystemEntropy, UnixMicros};
+use lw_core::{
+    Clock, Code, Entropy, Error, OrganizationId, Secret, SystemClock, SystemEntropy, UnixMicros,
+    VirtualKeyId,
+};
 use lw_crypto::{Pepper, Sealer, SealingKey};
 use lw_engine::budget_scope::TeamRule;
 use lw_engine::price::PriceCatalogue;
@@ -135,12 +139,12 @@ impl Process {
             orphans = recovery.orphans,
             "lifecycle_recovered"
         );
-        let books = Books {
+        let openings = Openings {
             store: &*store,
             ledger: &*ledger,
-            team_budget_principals: config.team_budget_principals,
+            team_budget_principals: config.governance.team_budget_principals,
         };
-        let opened = open_missing_budgets(books, clock.now())?;
+        let opened = open_missing_budgets(openings, clock.now())?;
         if opened > 0 {
             tracing::info!(budgets = opened, "lifecycle_budgets_opened");
         }
@@ -276,6 +280,7 @@ impl Process {
             clock,
             entropy,
             prober: Arc::new(Checks(check)),
+            explainer: Arc::new(Unconnected),
             instance_key: config.instance_admin_key.clone(),
             base_url_policy: Arc::new(move |url| {
                 let endpoint = Endpoint::parse(url).map_err(|error| error.to_string())?;
@@ -404,6 +409,21 @@ impl Prober for Checks {
             latency_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             error: answer.err(),
         }
+    }
+}
+
+/// Refuses to explain requests: no data plane is connected that could say how it decides.
+struct Unconnected;
+
+impl Explains for Unconnected {
+    fn explain<'a>(
+        &'a self,
+        _: &'a OrganizationId,
+        _: &'a VirtualKeyId,
+        _: Question,
+    ) -> Explaining<'a> {
+        let text = "no data plane is connected that could explain a request";
+        Box::pin(std::future::ready(Err(Error::new(Code::Overloaded, text))))
     }
 }
 

@@ -18,13 +18,9 @@ use lw_core::{Code, Error};
 use lw_store::config::BudgetFilter;
 use serde_json::json;
 
-<<<<<<< HEAD
-=======
 pub use self::counting::Books;
-pub(crate) use self::membership::touched_by;
 pub use self::opening::open_missing;
 pub(crate) use self::opening::{open, open_empty};
->>>>>>> w-c
 pub(crate) use self::schema::schemas;
 use self::service::{Listed, Shown};
 pub(crate) use self::view::audited;

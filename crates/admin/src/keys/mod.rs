@@ -28,6 +28,7 @@ pub(crate) use self::schema::{schemas, usd};
 use self::service::Shown;
 pub(crate) use self::service::visible;
 use crate::edge::Family::Gateway;
+use crate::explain;
 use crate::idempotency::{Operation, once};
 use crate::input::{QUERY, refuse};
 use crate::page::{Keyset, keyset};
@@ -98,6 +99,19 @@ pub(crate) fn routes() -> Vec<Route> {
             )
             .answers(200, named("EffectiveVirtualKey"))
             .refuses(&missing),
+        Route::anywhere::<VirtualKeysView>(
+            Gateway,
+            Method::POST,
+            at("/check-request"),
+            check_request,
+        )
+        .named(
+            "postApiGatewayV1VirtualKeysByIdCheckRequest",
+            "What would become of a request with a virtual key, and why; nobody is asked",
+        )
+        .body(named("RequestQuestion"))
+        .answers(200, named("RequestCheck"))
+        .refuses(&missing),
         Route::anywhere::<VirtualKeysRotate>(Gateway, Method::POST, at("/rotate"), rotate)
             .named(
                 "postApiGatewayV1VirtualKeysByIdRotate",
@@ -214,6 +228,13 @@ pub(crate) fn get(call: &Call<VirtualKeysView>) -> Result<Answer, Error> {
 pub(crate) fn effective(call: &Call<VirtualKeysView>) -> Result<Answer, Error> {
     let key = service::visible(call.admin(), &call.permit, call.id())?;
     Ok(Answer::ok(effective::of(call.admin(), &key)?))
+}
+
+/// `POST /virtual-keys/:id/check-request` (management-api 28.4).
+pub(crate) fn check_request(call: &Call<VirtualKeysView>) -> Result<Answer, Error> {
+    let question = explain::read(&call.object()?, call.verbatim("body"))?;
+    let key = service::visible(call.admin(), &call.permit, call.id())?;
+    Ok(Answer::ok(explain::ask(call.admin(), &key, question)?))
 }
 
 /// `POST /virtual-keys`.

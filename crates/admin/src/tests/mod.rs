@@ -6,6 +6,7 @@ mod budgets;
 mod cache_rules;
 mod contract;
 mod errors;
+mod explain;
 mod groups;
 mod guardrails;
 mod instance;
@@ -187,6 +188,7 @@ impl Plane {
                 }
             }),
             prober: Arc::new(Scripted(Arc::clone(&probes))),
+            explainer: Arc::new(explain::Silent),
             instance_key: Some(Secret::new(INSTANCE_KEY)),
             settings: AdminSettings {
                 version: "0.1.0".into(),

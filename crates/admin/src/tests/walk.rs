@@ -239,6 +239,7 @@ fn body(route: &Route) -> Option<Value> {
         (&Method::POST, "/api/projects") => {
             json!({ "name": "p", "language": "other", "framework": "other", "newTeamName": "t" })
         }
+        (&Method::POST, path) if path.ends_with("/check-request") => json!({ "model": "m" }),
         (&Method::POST, path) if path.ends_with("/members") => json!({ "userId": "user_unknown" }),
         (&Method::POST, "/api/groups/{id}/bindings") => {
             json!({ "role": "VIEWER", "scopeType": "PROJECT", "scopeId": "default" })

@@ -15,6 +15,7 @@ mod collection;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod env;
+pub(crate) mod explain;
 mod flags;
 mod gateway_budget_flags;
 mod gateway_budget_view;

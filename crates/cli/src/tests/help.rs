@@ -76,6 +76,7 @@ fn an_unknown_command_gets_a_suggestion_the_help_and_exit_1() {
       diff              Show what apply would change
       export            Write the settings of the server as a configuration file, without secrets
       trace             Find and read traces, by trace id, gateway request id or text [alias: traces]
+      explain           Say what the gateway would do with a request, and why, without sending it
       audit             Read who changed what
       api-keys          Create, list and manage API keys, the keys that scripts call the API with
       projects          Create, list and manage projects and their keys

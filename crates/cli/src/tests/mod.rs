@@ -9,6 +9,7 @@ mod audit;
 mod cache_rules;
 mod completions;
 mod errors;
+mod explain;
 mod fake_api;
 mod gateway_budgets;
 mod groups;
