@@ -8,8 +8,8 @@
 pub mod cache;
 pub mod capture;
 pub mod envelope;
-pub mod splice;
 pub mod speech;
+pub mod splice;
 pub mod sse;
 pub mod stored;
 pub mod subjects;
