@@ -24,7 +24,7 @@ mod build;
 mod contents;
 mod items;
 mod media;
-mod raw;
+pub(crate) mod raw;
 mod request;
 mod response;
 mod stream;

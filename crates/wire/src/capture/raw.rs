@@ -60,21 +60,21 @@ impl<'a> Top<'a> {
 }
 
 /// The bytes as text, without a byte order mark.
-pub(super) fn utf8(bytes: &[u8]) -> Option<&str> {
+pub(crate) fn utf8(bytes: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(bytes).ok()?;
     Some(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
 /// The one value that fills `text`.
-pub(super) fn value(text: &str) -> Option<&RawValue> {
+pub(crate) fn value(text: &str) -> Option<&RawValue> {
     serde_json::from_str(text).ok()
 }
 
-pub(super) fn is_object(raw: &RawValue) -> bool {
+pub(crate) fn is_object(raw: &RawValue) -> bool {
     raw.get().starts_with('{')
 }
 
-pub(super) fn is_array(raw: &RawValue) -> bool {
+pub(crate) fn is_array(raw: &RawValue) -> bool {
     raw.get().starts_with('[')
 }
 
@@ -84,12 +84,12 @@ pub(super) fn inner(raw: &RawValue) -> Option<&str> {
 }
 
 /// A string, unescaped.
-pub(super) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
+pub(crate) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
     inner(raw).map(unescape)
 }
 
 /// A key, unescaped. Keys so long that none of ours is meant are left as they are.
-pub(super) fn name(key: &RawValue) -> Cow<'_, str> {
+pub(crate) fn name(key: &RawValue) -> Cow<'_, str> {
     let inner = inner(key).unwrap_or_default();
     if inner.len() > 256 {
         Cow::Borrowed(inner)
@@ -99,19 +99,19 @@ pub(super) fn name(key: &RawValue) -> Cow<'_, str> {
 }
 
 /// Calls `each` with the members of an object.
-pub(super) fn members<'a>(raw: &'a RawValue, each: impl FnMut(&'a RawValue, &'a RawValue)) {
+pub(crate) fn members<'a>(raw: &'a RawValue, each: impl FnMut(&'a RawValue, &'a RawValue)) {
     // The raw value has been scanned before, so that only a value of another kind is an error here.
     let _ = serde_json::Deserializer::from_str(raw.get()).deserialize_map(Members(each));
 }
 
 /// Calls `each` with the elements of an array.
-pub(super) fn elements<'a>(raw: &'a RawValue, each: impl FnMut(&'a RawValue)) {
+pub(crate) fn elements<'a>(raw: &'a RawValue, each: impl FnMut(&'a RawValue)) {
     // As above.
     let _ = serde_json::Deserializer::from_str(raw.get()).deserialize_seq(Elements(each));
 }
 
 /// The last member of an object with that name.
-pub(super) fn member<'a>(raw: &'a RawValue, wanted: &str) -> Option<&'a RawValue> {
+pub(crate) fn member<'a>(raw: &'a RawValue, wanted: &str) -> Option<&'a RawValue> {
     let mut found = None;
     if is_object(raw) {
         members(raw, |key, value| {
@@ -159,7 +159,7 @@ impl<'de, F: FnMut(&'de RawValue)> Visitor<'de> for Elements<F> {
 
 /// The text of the inside of a JSON string. Total: half a surrogate pair becomes U+FFFD, which
 /// `serde_json` refuses and which callers do send (an emoji cut in two by a JavaScript `slice`).
-pub(super) fn unescape(inner: &str) -> Cow<'_, str> {
+pub(crate) fn unescape(inner: &str) -> Cow<'_, str> {
     if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
         return Cow::Borrowed(inner);
     }
@@ -243,7 +243,7 @@ pub(super) fn boundary(inner: &str, at: usize) -> usize {
 
 /// The text with its middle taken out and a note in its place, so that it serialises to no more than
 /// `room` bytes with its quotes (given room for the note).
-pub(super) fn string_without_middle(inner: &str, room: usize) -> String {
+pub(crate) fn string_without_middle(inner: &str, room: usize) -> String {
     let half = room.saturating_sub(72) / 2;
     let head = boundary(inner, half);
     let tail = boundary(inner, inner.len().saturating_sub(half)).max(head);
