@@ -176,6 +176,16 @@ pub(crate) fn exceeded_by(refusal: &Refusal) -> Error {
     )
 }
 
+/// The end of a stream that outgrew what is left (data-plane 17.4).
+pub(crate) fn ran_out(refusal: &Refusal) -> Error {
+    let account = &refusal.account;
+    let (scope, window) = (account.scope(), account.window());
+    Error::new(
+        Code::BudgetExceeded,
+        format!("the {window} budget of the {scope} ran out while the answer was being written"),
+    )
+}
+
 /// The refusal of data-plane 15.4. `needed`: the budget is not spent, but this call does not fit.
 fn exceeded(
     account: &Account,

@@ -36,7 +36,7 @@ pub(crate) use self::facts::{EndFacts, compact};
 use self::facts::{capture_bodies, is_probe};
 pub(crate) use self::stamp::Stamp;
 use crate::attribution::{self, Attribution};
-use crate::budget::Checked;
+use crate::budget::{self, Checked};
 use crate::bundle::Bundle;
 use crate::ended::Ended;
 use crate::gate::Pass;
@@ -57,6 +57,8 @@ pub(crate) enum Ending<'a> {
     Failed(&'a Error),
     /// The provider broke off after the answer had begun.
     BrokeOff(String),
+    /// The gateway ended the answer after it had begun.
+    Stopped(&'a Error),
     /// The caller hung up.
     CallerLeft,
 }
@@ -295,6 +297,35 @@ impl Call {
         }
     }
 
+    /// Makes sure that budgets which are kept softly hold enough for `output` tokens, with some to spare.
+    ///
+    /// # Errors
+    /// What is left of one of them is not enough: the answer has to end.
+    pub(crate) fn cover(&mut self, output: u64) -> Result<(), Error> {
+        let (Some(hold), Some(funding)) = (self.hold.as_mut(), self.funding.as_mut()) else {
+            return Ok(());
+        };
+        let (_, covered) = funding.usual_tokens;
+        if output <= covered {
+            return Ok(());
+        }
+        let gateway = &self.worker.gateway;
+        let now = gateway.clock.now();
+        let spare = gateway.settings.governance.usual_output_tokens.div_ceil(4);
+        let before = funding.usual_tokens;
+        let more = funding.more_for(output.saturating_add(spare));
+        if hold.grow(more, now).is_ok() {
+            return Ok(());
+        }
+        // Not with something to spare, then.
+        funding.usual_tokens = before;
+        let more = funding.more_for(output);
+        hold.grow(more, now).map_err(|refusal| {
+            funding.usual_tokens = before;
+            budget::ran_out(&refusal)
+        })
+    }
+
     /// The present candidate is passed over: it was not asked.
     pub(crate) fn pass_over(&mut self, outcome: &'static str) {
         self.funding = None;
@@ -337,6 +368,7 @@ impl Call {
         let dispatch = self.dispatch.as_ref()?;
         match (ending, dispatch.outcome) {
             (Ending::CallerLeft, _) => None,
+            (Ending::Stopped(_), _) => Some(true),
             (Ending::BrokeOff(_), _) | (_, "retryable_5xx" | "timeout" | "network") => Some(false),
             // An address that cannot be called says nothing of the credential.
             (_, "non_retryable") => dispatch.status.map(|_| true),

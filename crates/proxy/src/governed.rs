@@ -122,6 +122,8 @@ pub struct Governed {
     pub cache_default: Option<CacheMode>,
     /// Whether a budget that refuses is kept exactly, so that a model without a price cannot be asked.
     strict: Vec<Option<ModelProviderId>>,
+    /// Whether a budget that refuses is kept softly: a stream may outgrow what it holds there.
+    pub soft: bool,
     books: Arc<Books>,
 }
 
@@ -140,10 +142,13 @@ impl Governed {
         let mut accounts = Vec::new();
         let mut templates = Vec::new();
         let mut strict = Vec::new();
+        let mut soft = false;
         for each in applied(record, live.team_rule) {
             let budget = each.budget;
-            if budget.on_breach == OnBreach::Block && budget.enforcement == Enforcement::Strict {
-                strict.push(budget.provider_key.clone());
+            match (budget.on_breach, budget.enforcement) {
+                (OnBreach::Block, Enforcement::Strict) => strict.push(budget.provider_key.clone()),
+                (OnBreach::Block, Enforcement::Soft) => soft = true,
+                (OnBreach::Warn, _) => {}
             }
             if each.template {
                 templates.push(Template {
@@ -179,6 +184,7 @@ impl Governed {
             accounts: accounts.iter().cloned().collect(),
             templates,
             strict,
+            soft,
             rules: rules(record, own),
             cache_rules: cache_rules(record, &own.tags),
             cache_default: own

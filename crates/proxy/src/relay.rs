@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
-use lw_core::BodyForm;
+use lw_core::error::Row;
+use lw_core::{BodyForm, Code, Error};
 use lw_upstream::UpstreamBody;
+use lw_wire::meter::Meter;
 use lw_wire::tap::Tap;
 use tokio::time::{Instant, Sleep};
 
@@ -30,6 +32,8 @@ pub(crate) struct Relay {
     tap: Tap,
     /// What makes the provider's bytes the caller's, when they are not.
     conversion: Option<Box<Conversion>>,
+    /// Counts output where a budget may run out while the answer is being written.
+    meter: Option<Box<Meter>>,
     /// Held bytes, counted against the process.
     permit: Option<BytePermit>,
     clock: IdleClock,
@@ -111,6 +115,9 @@ impl Relay {
             let body = compact(vec![std::mem::take(&mut inbound.body)]);
             inbound.body = body.into_iter().next().unwrap_or_default();
         }
+        let metered = call.hold.is_some()
+            && (call.bundle.as_ref()).is_some_and(|bundle| bundle.governed.soft);
+        let meter = metered.then(|| Meter::new(tap.form())).flatten();
         let permit = call.worker.gateway.bytes.take(0);
         let read: u64 = early.iter().map(|piece| piece.len() as u64).sum();
         let declared = match &conversion {
@@ -123,6 +130,7 @@ impl Relay {
             early: early.into(),
             tap,
             conversion,
+            meter: meter.map(Box::new),
             permit,
             clock: IdleClock {
                 idle: limits.idle,
@@ -220,6 +228,10 @@ impl Relay {
         let held = self.tap.held_bytes();
         let failed = self.tap.observed().stream_error.is_some();
         self.tap.push(&piece);
+        let covered = match &mut self.meter {
+            Some(meter) => self.call.cover(meter.push(&piece)),
+            None => Ok(()),
+        };
         let more = self.tap.held_bytes() - held;
         if more > 0 && !self.permit.as_mut().is_some_and(|permit| permit.grow(more)) {
             self.tap.hold_no_more();
@@ -236,8 +248,30 @@ impl Relay {
         };
         if last || self.tap.observed().complete {
             self.settle();
+        } else if let Err(error) = covered {
+            // The piece in hand still goes out: it was paid for.
+            self.stop(&error);
         }
         piece
+    }
+
+    /// Ends the answer with one frame of ours.
+    fn stop(&mut self, error: &Error) {
+        let row = error.code().row();
+        let open = if &self.tail == b"\n\n" { "" } else { "\n\n" };
+        let listed = self
+            .conversion
+            .as_mut()
+            .filter(|_| self.tap.form() == BodyForm::GeminiStream);
+        let frame = listed
+            .and_then(|conversion| conversion.fail(error.message().to_owned()))
+            .unwrap_or_else(|| {
+                let frame = terminal_frame(self.tap.form(), row, error.message());
+                format!("{open}{frame}").into_bytes()
+            });
+        self.tell();
+        let _ = self.call.end(&Ending::Stopped(error), Some(&mut self.tap));
+        self.state = State::Closing(frame.into());
     }
 
     /// `piece` behind what was held back before it, without our secrets when it is about a failure.
@@ -384,22 +418,39 @@ impl Drop for Relay {
     }
 }
 
-/// The terminal frame of data-plane 17.4. The order of the keys and the `null` are part of it.
+/// The terminal frame of a provider that broke off.
 fn failure_frame(form: BodyForm, text: &str) -> String {
+    terminal_frame(form, Code::UpstreamMidStreamFailure.row(), text)
+}
+
+/// The terminal frame of data-plane 17.4. The order of the keys and the `null` are part of it.
+fn terminal_frame(form: BodyForm, row: Row, text: &str) -> String {
+    let Row {
+        name, kind, status, ..
+    } = row;
     let message = serde_json::Value::from(text);
     if form == BodyForm::GeminiStream {
+        let word = match status {
+            402 => "RESOURCE_EXHAUSTED",
+            403 => "PERMISSION_DENIED",
+            _ => "UNAVAILABLE",
+        };
         return format!(
-            "data: {{\"error\":{{\"code\":502,\"message\":{message},\"status\":\"UNAVAILABLE\"}}}}\r\n\r\n"
+            "data: {{\"error\":{{\"code\":{status},\"message\":{message},\"status\":\"{word}\"}}}}\r\n\r\n"
         );
     }
-    let (outer, kind) = match form {
-        BodyForm::MessagesStream => (r#""type":"error","#, "api_error"),
-        BodyForm::ResponsesStream => (r#""type":"error","#, "provider_error"),
-        _ => ("", "provider_error"),
+    let outer = match form {
+        BodyForm::MessagesStream | BodyForm::ResponsesStream => r#""type":"error","#,
+        _ => "",
+    };
+    // Anthropic's vocabulary for failures of providers (17.4).
+    let kind = match (form, kind) {
+        (BodyForm::MessagesStream, "provider_error") => "api_error",
+        (_, kind) => kind,
     };
     format!(
         "event: error\ndata: {{{outer}\"error\":{{\"type\":\"{kind}\",\
-         \"code\":\"upstream_mid_stream_failure\",\"message\":{message},\"param\":null}}}}\n\n"
+         \"code\":\"{name}\",\"message\":{message},\"param\":null}}}}\n\n"
     )
 }
 

@@ -514,12 +514,16 @@ pub(crate) fn fund(
     let output_most = per_choice.map(|most| most.saturating_mul(demand.choices));
     let governed = &bundle.governed;
     let budgeted = !governed.accounts.is_empty() || !governed.templates.is_empty();
+    let usual_output = gateway.settings.governance.usual_output_tokens;
+    let usual_output = usual_output.min(per_choice.unwrap_or(u64::MAX));
+    let usual_tokens = (
+        input_most.min(bytes.div_ceil(4)),
+        usual_output.saturating_mul(demand.choices),
+    );
     let usual = price.as_ref().filter(|_| budgeted).map(|price| {
-        let output = gateway.settings.governance.usual_output_tokens;
-        let output = output.min(per_choice.unwrap_or(u64::MAX));
         price.hold(&HoldBound {
-            input_tokens_max: input_most.min(bytes.div_ceil(4)),
-            output_tokens_max: Some(output.saturating_mul(demand.choices)),
+            input_tokens_max: usual_tokens.0,
+            output_tokens_max: Some(usual_tokens.1),
         })
     });
     let hold = price.as_ref().map_or(NanoUsd::ZERO, |price| {
@@ -531,6 +535,7 @@ pub(crate) fn fund(
     Funding {
         price,
         usual: usual.unwrap_or(hold).min(hold),
+        usual_tokens,
         hold,
         input_most,
         output_most,

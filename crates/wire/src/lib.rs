@@ -8,6 +8,7 @@
 pub mod cache;
 pub mod capture;
 pub mod envelope;
+pub mod meter;
 pub mod speech;
 pub mod splice;
 pub mod sse;

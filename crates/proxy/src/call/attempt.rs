@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lw_core::{Entropy, NanoUsd, SpanId};
-use lw_engine::price::ModelPrice;
+use lw_engine::price::{HoldBound, ModelPrice};
 use lw_governor::books::Amounts;
 use tokio::time::Instant;
 
@@ -19,6 +19,8 @@ pub(crate) struct Funding {
     pub(crate) hold: NanoUsd,
     /// What it usually costs: what budgets that are kept softly hold.
     pub(crate) usual: NanoUsd,
+    /// Input and output tokens that [`Self::usual`] covers.
+    pub(crate) usual_tokens: (u64, u64),
     /// The most input tokens that the hold covers.
     pub(crate) input_most: u64,
     /// The most output tokens that the hold covers, when that is bounded.
@@ -26,6 +28,26 @@ pub(crate) struct Funding {
 }
 
 impl Funding {
+    /// What more must be held for `output` tokens instead of those that are covered, which it then says are
+    /// more. Budgets that are kept exactly hold the worst case already.
+    pub(crate) fn more_for(&mut self, output: u64) -> Amounts {
+        let (input, covered) = self.usual_tokens;
+        let cost = |output: u64| {
+            self.price.as_ref().map_or(NanoUsd::ZERO, |price| {
+                price.hold(&HoldBound {
+                    input_tokens_max: input,
+                    output_tokens_max: Some(output),
+                })
+            })
+        };
+        let more = cost(output) - cost(covered);
+        self.usual_tokens = (input, output.max(covered));
+        Amounts {
+            strict: NanoUsd::ZERO,
+            soft: more.max(NanoUsd::ZERO),
+        }
+    }
+
     /// What budgets hold for the attempt; `None` when the model has no price.
     pub(crate) fn amounts(&self) -> Option<Amounts> {
         self.price.as_ref().map(|_| Amounts {

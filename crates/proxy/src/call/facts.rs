@@ -58,6 +58,14 @@ impl EndFacts {
                 internal: Some(why.clone()),
                 ..failed(call.status, "upstream_mid_stream_failure", Fault::Provider)
             },
+            Ending::Stopped(error) => {
+                let row = error.code().row();
+                Self {
+                    message: Some(error.message().to_owned()),
+                    internal: error.internal().map(str::to_owned),
+                    ..failed(call.status, row.name, row.fault)
+                }
+            }
             Ending::CallerLeft => failed(499, "client_disconnected", Fault::Customer),
         }
     }
