@@ -127,12 +127,13 @@ async fn accounts_of(
             accounts.push(account);
             continue;
         }
-        let (source, bundle, user) = (gateway.source.clone(), bundle.clone(), end_user.to_owned());
+        let (lookups, bundle, user) =
+            (gateway.lookups.clone(), bundle.clone(), end_user.to_owned());
         let now = gateway.clock.now();
         let read = tokio::task::spawn_blocking(move || {
             let governed = &bundle.governed;
             let template = governed.templates.get(index)?;
-            Some(template.read(governed, &*source, &user, now))
+            Some(template.read(governed, &*lookups.source, &user, now))
         });
         let failed = match read.await {
             Ok(Some(Ok(account))) => {

@@ -189,13 +189,16 @@ pub fn compile(
     })
 }
 
-/// The providers of a key in dispatch order, with their own ceilings, and what is left out of it.
+/// A provider with its own ceilings.
+type OwnLane = (Arc<Lane>, RateLimit);
+
+/// The providers of a key in dispatch order, and what is left out of it.
 fn reached(
     record: &KeyRecord,
     allowed: &[String],
     compiler: &Compiler,
     shelf: &Shelf,
-) -> Result<(Vec<(Arc<Lane>, RateLimit)>, Reach), CompileError> {
+) -> Result<(Vec<OwnLane>, Reach), CompileError> {
     let providers = &record.providers;
     let order = dispatch_order(&record.key, providers, record.policy.as_ref(), allowed);
     let mut reach = Reach::default();

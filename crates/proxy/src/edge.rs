@@ -106,6 +106,15 @@ fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
     }
 }
 
+/// The surface that a POST of `path` goes to, with model and method where they stand in the path.
+pub(crate) fn surface(path: &str) -> Option<(Surface, Option<(&str, &str)>)> {
+    match route(&Method::POST, path) {
+        Route::Model(surface) => Some((surface, None)),
+        Route::Addressed(surface, model, method) => Some((surface, Some((model, method)))),
+        _ => None,
+    }
+}
+
 /// The methods of Gemini that are served, with the surface that each belongs to. Model and method share
 /// the last segment (clients.md).
 fn gemini(path: &str) -> Option<(Surface, &str, &str)> {

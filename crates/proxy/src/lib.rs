@@ -21,6 +21,7 @@ mod counting;
 pub mod custody;
 mod edge;
 mod ended;
+pub mod explain;
 mod fetch;
 mod foreign;
 mod gate;
