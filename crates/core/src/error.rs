@@ -89,6 +89,8 @@ codes! {
     NoProviderConfigured = ("no_provider_configured", 400, Customer);
     /// A parameter cannot be honoured on this lane.
     UnsupportedParameter = ("unsupported_parameter", 400, Customer);
+    /// A guardrail stopped the request or its answer; `meta.policies_triggered` says which.
+    GuardrailBlocked = ("guardrail_blocked", 403, Customer);
     /// No such route, or no such model in the list.
     NotFound = ("not_found", 404, Customer);
     /// The method is not served on this route.
@@ -103,6 +105,8 @@ codes! {
     AuthUpstreamUnavailable = ("auth_upstream_unavailable", 503, Platform);
     /// The spend could not be recorded.
     BudgetUnavailable = ("budget_unavailable", 503, Platform);
+    /// A guardrail could not be asked, and nothing passes without it.
+    GuardrailUpstreamUnavailable = ("guardrail_upstream_unavailable", 503, Platform);
     /// The process is at one of its bounds (bytes in flight, connections).
     Overloaded = ("service_unavailable", 503, Platform);
     /// The provider did not answer in time.

@@ -20,6 +20,7 @@ mod edge;
 mod ended;
 mod fetch;
 mod foreign;
+pub mod guardrail;
 pub mod headers;
 mod inbound;
 mod kept;
