@@ -273,13 +273,11 @@ impl StreamGuard {
             // Each check keeps to the limit by itself; this one holds for their sum.
             timeout_at(deadline, checking)
                 .await
-                .unwrap_or_else(|_elapsed| {
-                    Err(Unavailable {
-                        direction,
-                        guardrail: None,
-                        failure: super::Failure::Timeout,
-                    })
-                })
+                .unwrap_or(Err(Unavailable {
+                    direction,
+                    guardrail: None,
+                    failure: super::Failure::Timeout,
+                }))
         });
         if let Some(current) = &mut self.current {
             current.pending = Some(Pending {
