@@ -26,6 +26,7 @@ mod fetch;
 mod foreign;
 mod gate;
 pub mod governed;
+pub mod guardrail;
 pub mod headers;
 mod inbound;
 mod kept;

@@ -15,8 +15,8 @@ const EVERY_KIND: [&str; 7] = [
     "api_key",
 ];
 
-fn built(slug: &str, settings: Value) -> BuiltIn {
-    match Evaluator::compile(slug, &settings).expect("settings that compile") {
+fn built(slug: &str, settings: impl std::borrow::Borrow<Value>) -> BuiltIn {
+    match Evaluator::compile(slug, settings.borrow()).expect("settings that compile") {
         Evaluator::BuiltIn(built) => built,
         Evaluator::HttpCallout(callout) => panic!("{callout:?}"),
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Piece, Unreadable, edits, place, quoted};
+use super::{Piece, Unreadable, edits, place, quoted, whole};
 use crate::capture::raw;
 use crate::splice::Edits;
 
@@ -64,10 +64,10 @@ impl<'a> Request<'a> {
     /// # Errors
     /// See [`Unreadable`]. A body that holds no text is none: its `texts` are empty.
     pub fn read(body: &'a [u8]) -> Result<Self, Unreadable> {
-        let body = raw::utf8(body).ok_or(Unreadable::NotAnObject)?;
-        let whole = raw::value(body)
-            .filter(|whole| raw::is_object(whole))
-            .ok_or(Unreadable::NotAnObject)?;
+        let (body, whole) = whole(body)?;
+        if !raw::is_object(whole) {
+            return Err(Unreadable::NotAnObject);
+        }
         let mut request = Self {
             body,
             ..Self::default()

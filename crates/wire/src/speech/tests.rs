@@ -290,6 +290,17 @@ fn calls_of_tools_and_silence_are_not_checked() {
 }
 
 #[test]
+fn a_byte_order_mark_moves_no_place() {
+    let body = "\u{feff}{\"messages\":[{\"content\":\"a\"}],\"choices\":[{\"message\":{\"content\":\"b\"}}]}";
+    let request = Request::read(body.as_bytes()).expect("a readable body");
+    let out = joined(body.as_bytes(), request.with_texts(&["x".to_owned()]));
+    assert_eq!(out, body.replace("\"a\"", "\"x\""));
+    let answer = Answer::read(BodyForm::ChatJson, body.as_bytes()).expect("JSON");
+    let out = joined(body.as_bytes(), answer.with_texts(&["x".to_owned()]));
+    assert_eq!(out, body.replace("\"b\"", "\"x\""));
+}
+
+#[test]
 fn a_second_choice_is_an_output_of_its_own() {
     let body = json!({ "choices": [{ "message": { "content": "a" } }, { "message": { "content": "b" } }] }).to_string();
     let answer = Answer::read(BodyForm::ChatJson, body.as_bytes()).expect("JSON");
