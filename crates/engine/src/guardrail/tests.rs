@@ -261,6 +261,29 @@ fn a_schema_that_leads_back_to_itself_ends() {
 }
 
 #[test]
+fn what_is_forbidden_is_found_in_parts_put_together() {
+    for (slug, settings, found) in [
+        ("regex", json!({ "patterns": ["sesame"] }), true),
+        (
+            "regex",
+            json!({ "patterns": ["sesame"], "match": "none" }),
+            false,
+        ),
+        ("keyword-list", json!({ "words": ["sesame"] }), true),
+        ("pii-check", json!({ "kinds": ["email"] }), true),
+        (
+            "pii-check",
+            json!({ "kinds": ["email"], "action": "redact" }),
+            false,
+        ),
+        ("length", json!({ "max_chars": 1 }), false),
+    ] {
+        let verdict = built(slug, &settings).check_together(&["open sesame jo@x.example"]);
+        assert_eq!(verdict != Verdict::Allow, found, "{slug} {settings}");
+    }
+}
+
+#[test]
 fn length_counts_characters_of_all_texts() {
     let evaluator = built("length", json!({ "min_chars": 2, "max_chars": 4 }));
     assert_eq!(hit(&evaluator, &["ä"]).as_deref(), Some("min_chars"));

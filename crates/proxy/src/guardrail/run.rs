@@ -13,7 +13,7 @@ use lw_engine::guardrail::{BuiltIn, Verdict};
 use tokio::time::{Instant, timeout_at};
 
 use super::callout::{Callout, Decision};
-use super::subject::Subject;
+use super::subject::{Subject, Texts};
 use super::{
     Blocked, Check, Checked, CheckedRequest, CheckedTexts, Checker, Direction, Failure, Guard,
     Guards, List, Outcome, Unavailable, Who,
@@ -110,7 +110,7 @@ impl Guards {
             .guards
             .iter()
             .all(|guard| !matches!(guard.check, Check::Callout(_)));
-        if !here || size(texts) > INLINE {
+        if !here || texts.iter().map(String::len).sum::<usize>() > INLINE {
             return None;
         }
         let original: Vec<&str> = texts.iter().map(String::as_str).collect();
@@ -180,7 +180,7 @@ type Known = (Subject, Option<Said>);
 impl Run<'_> {
     async fn all(mut self, subject: Subject) -> Result<Checked<Subject>, Unavailable> {
         match subject.texts() {
-            Ok(texts) if texts.iter().all(String::is_empty) => return Ok(Checked::allow()),
+            Ok(texts) if texts.each.iter().all(String::is_empty) => return Ok(Checked::allow()),
             Ok(_) => {}
             Err(failure) => {
                 for guard in &self.list.guards {
@@ -353,21 +353,23 @@ impl Run<'_> {
     }
 }
 
-fn size(texts: &[String]) -> usize {
-    texts.iter().map(String::len).sum()
-}
-
 async fn built_in(
     built: &Arc<BuiltIn>,
     subject: &Subject,
     deadline: Instant,
 ) -> Result<Said, Failure> {
     let texts = subject.texts()?;
-    let look = |built: &BuiltIn, texts: &[String]| {
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        built.check(&texts)
+    let look = |built: &BuiltIn, texts: &Texts| {
+        let each: Vec<&str> = texts.each.iter().map(String::as_str).collect();
+        match built.check(&each) {
+            Verdict::Allow => {
+                let together: Vec<&str> = texts.together.iter().map(String::as_str).collect();
+                built.check_together(&together)
+            }
+            verdict => verdict,
+        }
     };
-    let verdict = if size(&texts) <= INLINE {
+    let verdict = if texts.size() <= INLINE {
         look(built, &texts)
     } else {
         let built = built.clone();

@@ -1,6 +1,7 @@
 //! What is checked: a request's body, or texts of an answer.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,6 +19,25 @@ pub(super) enum Subject {
     Request(Bytes),
     /// Texts of an answer, or of a piece of it; each is asked about by itself.
     Texts(Direction, Arc<[String]>),
+}
+
+/// Texts as what is built in reads them.
+pub(super) struct Texts {
+    /// Each by itself.
+    pub(super) each: Arc<[String]>,
+    /// The parts of one message in one piece: a text that is cut in two is no way around a check.
+    pub(super) together: Vec<String>,
+}
+
+impl Texts {
+    /// Bytes in all.
+    pub(super) fn size(&self) -> usize {
+        self.each
+            .iter()
+            .chain(&self.together)
+            .map(String::len)
+            .sum()
+    }
 }
 
 /// The body of a check (internal-protocol 9).
@@ -63,14 +83,24 @@ impl Subject {
     }
 
     /// All texts, for what is built in.
-    pub(super) fn texts(&self) -> Result<Arc<[String]>, Failure> {
+    pub(super) fn texts(&self) -> Result<Texts, Failure> {
         match self {
             Self::Request(body) => {
-                let request = Request::read(body)?;
-                let texts = request.texts.into_iter();
-                Ok(texts.map(|piece| piece.text.into_owned()).collect())
+                let Request { texts, runs, .. } = Request::read(body)?;
+                let each: Arc<[String]> = texts
+                    .into_iter()
+                    .map(|piece| piece.text.into_owned())
+                    .collect();
+                let run = |run: Range<usize>| each.get(run).map(<[String]>::concat);
+                Ok(Texts {
+                    together: runs.into_iter().filter_map(run).collect(),
+                    each,
+                })
             }
-            Self::Texts(_, texts) => Ok(texts.clone()),
+            Self::Texts(_, texts) => Ok(Texts {
+                each: texts.clone(),
+                together: Vec::new(),
+            }),
         }
     }
 

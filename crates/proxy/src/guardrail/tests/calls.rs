@@ -383,6 +383,18 @@ async fn a_request_without_text_passes_and_one_that_cannot_be_read_does_not() {
 }
 
 #[tokio::test]
+async fn a_text_in_two_parts_is_read_as_one() {
+    let parts = json!({ "messages": [{ "content": [{ "text": "a sec" }, { "text": "ret" }] }] });
+    let body = Bytes::from(parts.to_string());
+    let guards = compiled(&[forbids("a", Pre, "secret")]);
+    let said = checker()
+        .request(&guards, &who(), &body)
+        .await
+        .expect("an answer");
+    assert_eq!(said.verdict(), "block");
+}
+
+#[tokio::test]
 async fn a_large_text_is_searched_beside_the_loop() {
     let text = format!("{} jo@x.example", "x ".repeat(run::INLINE));
     let said = checked(&[redacts("a", Pre)], &text)
