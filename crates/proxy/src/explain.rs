@@ -16,6 +16,7 @@ use lw_governor::limits::Subject;
 use lw_wire::envelope::Envelope;
 
 use crate::bundle::{Bundle, compile};
+use crate::governed::Template;
 use crate::inbound::{Addressed, Inbound, unreadable};
 use crate::stages::{self, Demand, Step as Candidate};
 use crate::worker::Gateway;
@@ -104,7 +105,7 @@ impl Explained {
 ///
 /// # Errors
 /// There is no such key, or it cannot be read.
-pub async fn explain(
+pub fn explain(
     gateway: &Gateway,
     organization: &OrganizationId,
     id: &VirtualKeyId,
@@ -138,11 +139,11 @@ pub async fn explain(
             bundle.display_prefix, bundle.project_id
         ),
     );
-    Ok(decide(gateway, &bundle, question, explained, now).await)
+    Ok(decide(gateway, &bundle, question, explained, now))
 }
 
 /// A request's way, from its route to its candidates.
-async fn decide(
+fn decide(
     gateway: &Gateway,
     bundle: &std::sync::Arc<Bundle>,
     question: &Question,
@@ -225,12 +226,11 @@ async fn decide(
         );
     }
     let end_user = attribution.end_user.as_deref().or(inbound.user.as_deref());
-    if let (Some(end_user), false) = (end_user, bundle.governed.templates.is_empty())
-        && let Err(error) = read_accounts(gateway, bundle, end_user, now)
-    {
-        return so_far.refused("budget", error);
-    }
-    let checked = match budget::precheck(gateway, bundle, end_user).await {
+    let own = match read_accounts(gateway, bundle, end_user, now) {
+        Ok(own) => own,
+        Err(error) => return so_far.refused("budget", error),
+    };
+    let checked = match budget::precheck(bundle, own, now) {
         Ok(checked) => checked,
         Err(error) => {
             so_far = balances(so_far, bundle.governed.accounts.iter(), now);
@@ -252,18 +252,20 @@ async fn decide(
 fn read_accounts(
     gateway: &Gateway,
     bundle: &Bundle,
-    end_user: &str,
+    end_user: Option<&str>,
     now: UnixMicros,
-) -> Result<(), Error> {
-    for template in &bundle.governed.templates {
+) -> Result<Vec<std::sync::Arc<Account>>, Error> {
+    let templates = &bundle.governed.templates;
+    let read = |template: &Template| {
+        let end_user = end_user.ok_or_else(budget::no_end_user)?;
         template
             .read(&bundle.governed, &*gateway.lookups.source, end_user, now)
             .map_err(|error| {
                 let text = "the budget of the end user cannot be read right now; try again";
                 Error::new(Code::BudgetUnavailable, text).because(error)
-            })?;
-    }
-    Ok(())
+            })
+    };
+    templates.iter().map(read).collect()
 }
 
 /// Asks each candidate's gate without passing it.

@@ -26,7 +26,7 @@ use lw_core::{Code, Error, GuardrailId};
 use lw_engine::guardrail::BuiltIn;
 use lw_upstream::Pool;
 
-use crate::settings::GuardrailLimits;
+use crate::settings::GuardrailTimes;
 use crate::worker::{ByteBudget, Worker};
 use callout::Callout;
 pub use compile::Attachment;
@@ -135,7 +135,7 @@ pub struct Who {
 pub struct Checker {
     pool: Pool,
     user_agent: HeaderValue,
-    limits: GuardrailLimits,
+    limits: GuardrailTimes,
     bytes: Arc<ByteBudget>,
 }
 
@@ -146,7 +146,7 @@ impl Checker {
         Self {
             pool: worker.pool.clone(),
             user_agent: worker.gateway.user_agent.clone(),
-            limits: worker.gateway.settings.guardrails,
+            limits: worker.gateway.settings.governance.guardrails,
             bytes: worker.gateway.bytes.clone(),
         }
     }

@@ -26,6 +26,7 @@ mod fetch;
 mod foreign;
 mod gate;
 pub mod governed;
+mod guarded;
 pub mod guardrail;
 pub mod headers;
 mod inbound;

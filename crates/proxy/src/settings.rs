@@ -17,7 +17,6 @@ pub struct Settings {
     /// Limits of a provider call.
     pub timeouts: Timeouts,
     /// Limits of guardrail checks.
-    pub guardrails: GuardrailLimits,
     /// The product's version, shown in `X-LangWatch-Gateway-Version` and `User-Agent`.
     pub version: String,
     /// Where the control plane is reached, shown on `/debug/control-plane`.
@@ -86,31 +85,6 @@ pub struct GuardrailTimes {
 }
 
 impl Default for GuardrailTimes {
-    fn default() -> Self {
-        Self {
-            request: Duration::from_secs(5),
-            response: Duration::from_secs(5),
-            stream_chunk: Duration::from_millis(50),
-            window_chars: 0,
-        }
-    }
-}
-
-/// How long guardrails may take, and how much of a stream they see (data-plane 16).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GuardrailLimits {
-    /// All checks of a request together (`GUARDRAIL_PRE_TIMEOUT_MS`).
-    pub request: Duration,
-    /// All checks of an answer together (`GUARDRAIL_POST_TIMEOUT_MS`).
-    pub response: Duration,
-    /// All checks of one piece of a stream together (`GUARDRAIL_STREAM_CHUNK_TIMEOUT_MS`).
-    pub stream_chunk: Duration,
-    /// The last characters of a stream that are checked together with its next piece; 0 checks each piece by
-    /// itself (`GUARDRAIL_STREAM_WINDOW_CHARS`).
-    pub window_chars: usize,
-}
-
-impl Default for GuardrailLimits {
     fn default() -> Self {
         Self {
             request: Duration::from_secs(5),

@@ -206,6 +206,16 @@ pub(crate) fn read(call: &mut Call, bundle: &Bundle, surface: Surface) -> Result
     Ok(demand)
 }
 
+/// What a body that was changed says of how much an attempt may cost.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn measured(call: &Call, surface: Surface) -> Result<Demand, Error> {
+    let body = foreign::body_of(call);
+    let envelope = Envelope::read(&body).map_err(|error| unreadable(&error))?;
+    Ok(demand(&body, &envelope, surface))
+}
+
 /// Where a model was placed.
 pub(crate) struct Placed {
     /// The model as it was resolved.

@@ -30,7 +30,7 @@ impl Explains for Explainer {
             body,
         };
         Box::pin(async move {
-            let explained = explain::explain(&self.0, organization, key, &question).await?;
+            let explained = explain::explain(&self.0, organization, key, &question)?;
             Ok(told(explained))
         })
     }

@@ -32,7 +32,7 @@ use lw_proxy::metrics::Metrics;
 use lw_proxy::models::Discovery;
 use lw_proxy::record::{Records, Writer};
 use lw_proxy::serve::DataPlane;
-use lw_proxy::settings::{GuardrailLimits, Settings};
+use lw_proxy::settings::Settings;
 use lw_proxy::shelf::Shelf;
 use lw_proxy::worker::{ByteBudget, Gateway, Snapshot};
 use lw_spool::{Folder as SpoolFolder, Spool, SpoolWriter, Stop};
@@ -470,7 +470,6 @@ fn settings(config: &Config, control: SocketAddr) -> Settings {
         max_body_bytes: config.max_body_bytes,
         heartbeat: config.heartbeat,
         timeouts: config.timeouts,
-        guardrails: GuardrailLimits::default(),
         version: version().to_owned(),
         control_plane_base_url: format!("http://{control}"),
         governance: config.governance,

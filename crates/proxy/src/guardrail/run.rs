@@ -72,6 +72,35 @@ impl Checker {
         }))
     }
 
+    /// What holds when the texts of an answer cannot be read: every check of the direction fails.
+    ///
+    /// # Errors
+    /// The direction fails closed.
+    pub fn unreadable(
+        &self,
+        guards: &Guards,
+        direction: Direction,
+        unreadable: super::Unreadable,
+    ) -> Result<Checked<()>, Unavailable> {
+        let list = guards.list(direction);
+        let failure = Failure::Unreadable(unreadable);
+        let Some(first) = list.guards.first().filter(|_| !list.fails_open) else {
+            let failed = list
+                .guards
+                .iter()
+                .map(|guard| (guard.id.clone(), failure.clone()));
+            return Ok(Checked {
+                outcome: Outcome::Allow,
+                failed_open: failed.collect(),
+            });
+        };
+        Err(Unavailable {
+            direction,
+            guardrail: Some((first.id.clone(), first.name.clone())),
+            failure,
+        })
+    }
+
     async fn run(
         &self,
         guards: &Guards,

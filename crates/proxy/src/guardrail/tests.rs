@@ -20,7 +20,7 @@ use super::*;
 /// Longer than any test takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn checker_with(limits: GuardrailLimits, allow_private: bool) -> Checker {
+fn checker_with(limits: GuardrailTimes, allow_private: bool) -> Checker {
     let guard = AddressGuard {
         allow_private,
         ..AddressGuard::default()
@@ -36,8 +36,8 @@ fn checker_with(limits: GuardrailLimits, allow_private: bool) -> Checker {
     }
 }
 
-fn patient() -> GuardrailLimits {
-    GuardrailLimits {
+fn patient() -> GuardrailTimes {
+    GuardrailTimes {
         request: PATIENCE,
         response: PATIENCE,
         stream_chunk: PATIENCE,

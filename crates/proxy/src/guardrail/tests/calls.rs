@@ -277,7 +277,7 @@ async fn whatever_is_no_decision_is_a_failure_in_either_mode() {
         let bytes = reply.bytes().expect("an answer");
         let service = Service::start(move |_| Reply::Raw(bytes.clone())).await;
         let short = label == "timeout";
-        let limits = GuardrailLimits {
+        let limits = GuardrailTimes {
             request: if short {
                 Duration::from_millis(80)
             } else {
@@ -313,7 +313,7 @@ async fn whatever_is_no_decision_is_a_failure_in_either_mode() {
 #[tokio::test]
 async fn a_silent_service_is_waited_for_as_long_as_the_direction_may_take() {
     let service = Service::start(|_| Reply::Nothing).await;
-    let limits = GuardrailLimits {
+    let limits = GuardrailTimes {
         request: Duration::from_millis(40),
         ..patient()
     };

@@ -11,7 +11,7 @@ use super::service::{Reply, Service, allow, modify};
 use super::*;
 use crate::guardrail::stream::{Listener, MOST_HELD, Step, StreamGuard, blocked_frame};
 
-fn guard(rows: &[Guardrail], form: BodyForm, limits: GuardrailLimits) -> StreamGuard {
+fn guard(rows: &[Guardrail], form: BodyForm, limits: GuardrailTimes) -> StreamGuard {
     let checker = checker_with(limits, true);
     StreamGuard::new(checker, Arc::new(compiled(rows)), Arc::new(who()), form)
 }
@@ -131,7 +131,7 @@ fn the_last_frame_is_what_each_client_expects() {
 
 #[test]
 fn a_window_finds_what_two_pieces_hold_together() {
-    let limits = GuardrailLimits {
+    let limits = GuardrailTimes {
         window_chars: 8,
         ..patient()
     };
@@ -287,7 +287,7 @@ async fn a_slow_or_broken_service_lets_pieces_pass_whatever_its_mode() {
         _ => allow(),
     })
     .await;
-    let limits = GuardrailLimits {
+    let limits = GuardrailTimes {
         stream_chunk: Duration::from_millis(50),
         ..patient()
     };
@@ -367,7 +367,7 @@ proptest! {
         cuts.sort_unstable();
         let stream: String = cuts.windows(2).map(|pair| said(&text[pair[0]..pair[1]])).collect();
         let rows = [row("a", StreamChunk, "pii-check", json!({ "kinds": ["iban"], "action": "redact" }))];
-        let limits = GuardrailLimits { window_chars, ..patient() };
+        let limits = GuardrailTimes { window_chars, ..patient() };
         let (out, _) = passed(&mut guard(&rows, BodyForm::ChatStream, limits), &stream, &[]);
         prop_assert_eq!(out, stream);
     }
