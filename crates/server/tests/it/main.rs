@@ -45,6 +45,8 @@ mod migration;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod stored;
 #[cfg(test)]
 mod tls;
