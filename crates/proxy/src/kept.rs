@@ -2,8 +2,9 @@
 //!
 //! Passed on to the provider as it comes, without a bill; but on a provider that several projects share, a
 //! project finds only what its own requests made ([`crate::custody`]). What is made is recorded before the
-//! caller hears of it, and a list shows only what is its project's. Uploads go to another address of
-//! Google's and batches run where nobody sees their cost: neither is served. Start at [`call`].
+//! caller hears of it, and a list shows only what is its project's. Rate limits and rules hold as for any
+//! call. Uploads go to another address of Google's and batches run where nobody sees their cost: neither is
+//! served. Start at [`call`].
 
 use std::sync::Arc;
 
@@ -28,12 +29,14 @@ use crate::call::{Call, Dispatch, Ending, micros};
 use crate::custody;
 use crate::edge::discard;
 use crate::foreign::{Exchange, body_of};
+use crate::gate::{Skipped, enter};
 use crate::inbound::{Inbound, check_length, read, unreadable};
 use crate::lane::Lane;
-use crate::refusal::refuse;
+use crate::refusal::{lost, refuse};
 use crate::reply::{Reply, ReplyBody};
-use crate::stages::authenticate;
+use crate::stages::{authenticate, permitted};
 use crate::worker::Worker;
+use crate::{limit, policy};
 
 /// The surface of all of this.
 const SURFACE: Surface = Surface::GeminiFiles;
@@ -163,6 +166,13 @@ async fn serve(
         let (body, permit) = read(&gateway, &parts.headers, body).await?;
         call.inbound = Some(Inbound::new(body, permit));
     }
+    let body = body_of(call);
+    let counted = (body.len() as u64, None);
+    let (limits, now) = (&gateway.limits, gateway.clock.now());
+    call.grant = limit::take(limits, &bundle.governed.key, now, counted)?;
+    if !body.is_empty() {
+        policy::body(&bundle, SURFACE, &body).await?;
+    }
     let plan = plan(call, &bundle, asked, &parts.method).await?;
     let lane = lane_at(&bundle, plan.lane)?;
     let guarded = lane.guards(&bundle.project_id);
@@ -172,6 +182,7 @@ async fn serve(
     }
     let path = lane.kept_path(&plan.name)?;
     call.dispatch = Some(Dispatch::new(plan.lane, plan.model, &*gateway.entropy));
+    pass_gate(call, &bundle, plan.lane, counted)?;
     let head = CallerHead {
         method: parts.method.clone(),
         query: parts.uri.query().map(str::to_owned),
@@ -215,9 +226,42 @@ async fn serve(
     Ok(reply)
 }
 
+/// Asks circuit and rate limit of the provider. There is no other to go on to.
+fn pass_gate(
+    call: &mut Call,
+    bundle: &Bundle,
+    index: usize,
+    counted: (u64, Option<u64>),
+) -> Result<(), Error> {
+    let gateway = call.worker.gateway.clone();
+    let kind = lane_at(bundle, index)?.kind.as_str();
+    let governed = bundle.governed.lanes.get(index);
+    let governed = governed.ok_or_else(|| lost("no governance"))?;
+    let entered = enter(
+        &gateway.limits,
+        governed,
+        kind,
+        gateway.clock.now(),
+        counted,
+    );
+    match entered {
+        Ok(pass) => {
+            if let Some(dispatch) = call.dispatch.as_mut() {
+                dispatch.circuit = pass.circuit();
+            }
+            call.pass = pass;
+            Ok(())
+        }
+        Err(Skipped { outcome, error }) => {
+            call.pass_over(outcome);
+            Err(error)
+        }
+    }
+}
+
 fn lane_at(bundle: &Bundle, index: usize) -> Result<&Lane, Error> {
     let lane = bundle.lanes.get(index).map(|lane| &**lane);
-    lane.ok_or_else(|| Error::new(Code::InternalError, "the request was lost").because("no lane"))
+    lane.ok_or_else(|| lost("no lane"))
 }
 
 /// The lanes that keep things, in the key's order.
@@ -303,7 +347,8 @@ fn creation(call: &mut Call, bundle: &Bundle) -> Result<Plan, Error> {
         .with("request_type", SURFACE.request_type())
     })?;
     let serves = |index: usize| keepers(bundle).any(|(keeper, _)| keeper == index);
-    let resolved = resolve(&bundle.reach, sent, SURFACE.path(), serves)?;
+    let mut resolved = resolve(&bundle.reach, sent, SURFACE.path(), serves)?;
+    permitted(bundle, &mut resolved)?;
     if let Some(inbound) = call.inbound.as_mut() {
         inbound.source = Some(resolved.source);
     }

@@ -11,9 +11,9 @@ use lw_governor::limits::{Grant, Limits};
 
 use crate::gate::denial;
 use crate::governed::Limited;
-use crate::stages::Demand;
 
-/// Reserves the request of its key. Nothing for a key without ceilings.
+/// Reserves the request of its key: its characters, and its cap on output. Nothing for a key without
+/// ceilings.
 ///
 /// # Errors
 /// The key is over one of them.
@@ -21,13 +21,12 @@ pub(crate) fn take(
     limits: &Limits,
     key: &Limited,
     now: UnixMicros,
-    demand: &Demand,
+    (characters, output_cap): (u64, Option<u64>),
 ) -> Result<Option<Grant>, Error> {
     let ceilings = &key.ceilings;
     if ceilings.is_empty() {
         return Ok(None);
     }
-    let (characters, output_cap) = demand.counted();
     let tokens = estimate(characters, output_cap, ceilings);
     limits
         .take(&key.subject, ceilings, now, tokens)

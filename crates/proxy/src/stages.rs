@@ -202,7 +202,7 @@ pub(crate) fn read(call: &mut Call, bundle: &Bundle, surface: Surface) -> Result
     let demand = demand(&body, &envelope, surface);
     let gateway = &call.worker.gateway;
     let now = gateway.clock.now();
-    call.grant = limit::take(&gateway.limits, &bundle.governed.key, now, &demand)?;
+    call.grant = limit::take(&gateway.limits, &bundle.governed.key, now, demand.counted())?;
     Ok(demand)
 }
 
@@ -267,7 +267,7 @@ pub(crate) fn plan(
 }
 
 /// Leaves the candidates that the rules on models let serve the resolved model (stage 10).
-fn permitted(bundle: &Bundle, resolved: &mut Resolved<'_>) -> Result<(), Error> {
+pub(crate) fn permitted(bundle: &Bundle, resolved: &mut Resolved<'_>) -> Result<(), Error> {
     let rules = &bundle.governed.rules;
     if rules.is_empty() {
         return Ok(());

@@ -45,6 +45,10 @@ mod migration;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
+mod rate_limits;
+#[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod stored;
 #[cfg(test)]
 mod tls;
