@@ -10,6 +10,7 @@ mod access;
 mod answered;
 mod attempt;
 pub mod attribution;
+mod beginning;
 mod budget;
 pub mod bundle;
 mod caching;

@@ -37,6 +37,7 @@ pub(crate) async fn walk(mut call: Box<Call>, plan: Plan, head: CallerHead) -> R
                 continue;
             }
             Err(Refused::Stop(error)) => {
+                call.came_to("non_retryable");
                 return finish(&mut call, Setback::ours(error), so_far.last);
             }
         };

@@ -174,7 +174,7 @@ fn attributes(record: &TraceRecord) -> Map<String, Value> {
         let dialled = facts.attempts.iter().filter(|attempt| {
             !matches!(
                 attempt.outcome.as_str(),
-                "circuit_open" | "provider_rate_limit"
+                "circuit_open" | "provider_rate_limit" | "budget_exceeded" | "model_unpriced"
             )
         });
         bag.put("langwatch.fallback.attempts_count", dialled.count());

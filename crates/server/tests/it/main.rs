@@ -31,6 +31,8 @@ mod edge;
 #[cfg(test)]
 mod egress;
 #[cfg(test)]
+mod failover;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod freshness;
