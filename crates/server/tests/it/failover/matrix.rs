@@ -231,7 +231,12 @@ fn shape(answer: &Answer, stream: bool, verbatim: bool) -> String {
         let json: Value = serde_json::from_str(&text).unwrap_or_default();
         let word = |pointer| json.pointer(pointer).and_then(Value::as_str);
         let kind = word("/error/type").unwrap_or("no type");
-        let how = if verbatim { "as it came" } else { "anew" };
+        let how = match json.pointer("/error/meta") {
+            Some(_) => "anew",
+            None if verbatim => "as it came",
+            // Not every answer is in the mock's book, and ours has no credential in it.
+            None => "in their words",
+        };
         return format!("theirs, {how}: {kind}{cut}");
     }
     if !stream {
