@@ -58,7 +58,7 @@ pub(crate) fn enter(
         let tokens = estimate(characters, output_cap, ceilings);
         let taken = limits.take(&lane.limited.subject, ceilings, now, tokens);
         Some(taken.map_err(|denied| Skipped {
-            outcome: "provider_rate_limit",
+            outcome: "rate_limit",
             error: denial(Code::ProviderRateLimitExceeded, denied, ceilings).with("provider", kind),
         })?)
     };
