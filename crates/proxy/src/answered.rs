@@ -23,7 +23,7 @@ use crate::refusal::refuse_after;
 use crate::relay::Relay;
 use crate::reply::{Reply, ReplyBody};
 use crate::setback::{Fallen, Held, Setback};
-use crate::{caching, guarded, headers, translated};
+use crate::{caching, exhausted, guarded, headers, translated};
 
 /// JSON answers up to this size are held back, so that their head can tell what they say.
 const HELD_BACK: usize = 256 * 1024;
@@ -100,7 +100,7 @@ pub(crate) async fn answered(
         let provider = call.lane().map_or("unknown", |lane| lane.kind.as_str());
         if let Some(failure) = beginning.failure(provider) {
             // The same, told inside a stream that had just begun.
-            return Err(translated::refused(call, &parts.headers, &failure));
+            return Err(translated::refused(call, &parts.headers, failure));
         }
         call.accepted();
         let Beginning {
@@ -356,7 +356,7 @@ pub(crate) async fn whole(
 }
 
 /// Reads a provider's error as it came, and its type or code. Only our own secrets, should they stand in
-/// there, are taken out.
+/// there, are taken out, and what it says about the provider's account.
 pub(crate) async fn provider_error(
     call: &Call,
     body: UpstreamBody,
@@ -364,5 +364,5 @@ pub(crate) async fn provider_error(
     let whole = whole(call, body, ERROR_HELD, "an error").await?;
     let whole = call.without_secrets(whole);
     let name = provider_error_name(&whole);
-    Ok((whole, name))
+    Ok((exhausted::covered(call.status, whole), name))
 }

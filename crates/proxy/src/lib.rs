@@ -22,6 +22,7 @@ mod counting;
 pub mod custody;
 mod edge;
 mod ended;
+mod exhausted;
 pub mod explain;
 mod fetch;
 mod foreign;

@@ -21,7 +21,7 @@ use crate::refusal::lost;
 use crate::refusal::refuse_after;
 use crate::reply::{Reply, ReplyBody};
 use crate::setback::{Fallen, Held, Setback};
-use crate::{caching, guarded, headers};
+use crate::{caching, exhausted, guarded, headers};
 
 /// The largest answer that is translated.
 const LARGEST: usize = 32 * 1024 * 1024;
@@ -206,7 +206,7 @@ pub(crate) fn failed(
         &body,
     );
     let to = crate::foreign::dialect_of(call.surface.unwrap_or(Surface::Chat));
-    answer_failure(call, &parts.headers, &failure, to, provider)
+    answer_failure(call, &parts.headers, failure, to, provider)
 }
 
 /// The dialect that a vendor's errors are in, where nothing was translated.
@@ -223,7 +223,7 @@ pub(crate) fn own_dialect(provider: &str) -> Dialect {
 pub(crate) fn refused(
     mut call: Box<Call>,
     provider_headers: &HeaderMap,
-    failure: &Failure,
+    failure: Failure,
 ) -> Box<Fallen> {
     let provider = call.lane().map_or("unknown", |lane| lane.kind.as_str());
     let to = crate::foreign::dialect_of(call.surface.unwrap_or(Surface::Chat));
@@ -234,19 +234,20 @@ pub(crate) fn refused(
     }
     let failure = Failure {
         status: Some(status),
-        ..failure.clone()
+        ..failure
     };
-    answer_failure(call, provider_headers, &failure, to, provider)
+    answer_failure(call, provider_headers, failure, to, provider)
 }
 
 fn answer_failure(
     call: Box<Call>,
     provider_headers: &HeaderMap,
-    failure: &Failure,
+    mut failure: Failure,
     to: Dialect,
     provider: &str,
 ) -> Box<Fallen> {
-    let (status, json) = lw_translate::failure::write(to, failure, provider);
+    exhausted::cover(&mut failure);
+    let (status, json) = lw_translate::failure::write(to, &failure, provider);
     let surface = call.surface.unwrap_or(Surface::Chat);
     let head = reply_head(&call, provider_headers, false, surface);
     let name = failure.code.clone().or_else(|| failure.kind.clone());

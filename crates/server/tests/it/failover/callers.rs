@@ -77,7 +77,7 @@ fn walked(
 fn callers_of_every_dialect_are_served_by_the_vendor_that_stands_in() {
     let stand = Stand::start();
     let gateway = &stand.gateway;
-    let key = stand.key(json!({}));
+    let key = stand.key(&json!({}));
     let (openai, anthropic) = (&stand.openai, &stand.anthropic);
     walked(gateway, &key, MINI, openai, anthropic, ("anthropic", HAIKU));
     // And back, from the other end of the same policy: the vendor that owns the name is asked first.
@@ -105,7 +105,7 @@ fn gemini_is_replaced_and_replaces() {
 #[test]
 fn an_error_of_the_vendor_that_stands_in_is_told_in_the_callers_dialect() {
     let stand = Stand::start();
-    let key = stand.key(json!({}));
+    let key = stand.key(&json!({}));
     for surface in SURFACES {
         for stream in [false, true] {
             once(&stand.openai, &json!({"status": 503}));

@@ -12,7 +12,7 @@ const WINDOW: (&str, &str) = ("LW_GATEWAY_CIRCUIT_WINDOW_S", "600");
 #[test]
 fn a_provider_that_keeps_failing_is_left_alone_and_costs_nothing() {
     let stand = Stand::with(&[THRESHOLD, WINDOW]);
-    let key = stand.key(json!({"max_attempts": 1}));
+    let key = stand.key(&json!({"max_attempts": 1}));
     // What is no failure clears what was counted.
     for status in [503, 503, 429, 503, 503, 401, 503, 503] {
         once(&stand.openai, &json!({"status": status}));
@@ -90,7 +90,7 @@ fn a_provider_that_keeps_failing_is_left_alone_and_costs_nothing() {
 #[test]
 fn after_the_cool_down_one_call_finds_out() {
     let stand = Stand::with(&[THRESHOLD, WINDOW, ("LW_GATEWAY_CIRCUIT_COOLDOWN_S", "1")]);
-    let key = stand.key(json!({}));
+    let key = stand.key(&json!({}));
     let fail = |times: usize| {
         for _ in 0..times {
             once(&stand.openai, &json!({"status": 503}));
@@ -139,7 +139,7 @@ fn while_one_call_finds_out_others_do_not_wait_for_it() {
         ("LW_GATEWAY_CIRCUIT_COOLDOWN_S", "1"),
         ("LW_GATEWAY_DATA_THREADS", "1"),
     ]);
-    let key = stand.key(json!({}));
+    let key = stand.key(&json!({}));
     once(&stand.openai, &json!({"status": 503}));
     substituted(&stand.call(&key, &question(false)), "a failure");
     always(&stand.openai, &json!({"stall_before_head": true}));
@@ -180,7 +180,7 @@ fn a_stream_that_breaks_and_an_answer_that_hangs_count_as_failures() {
         (json!({"stall_before_head": true}), false),
     ] {
         let stand = Stand::with(&[("LW_GATEWAY_CIRCUIT_THRESHOLD", "1"), WINDOW]);
-        let key = stand.key(json!({"attempt_timeout_ms": 700}));
+        let key = stand.key(&json!({"attempt_timeout_ms": 700}));
         once(&stand.openai, &how);
         stand.call(&key, &question(stream));
         let answer = stand.call(&key, &question(stream));

@@ -61,7 +61,7 @@ fn spends(stand: &Stand, budget: &str, expected: NanoUsd) {
 fn every_attempt_is_admitted_and_settled_and_the_sum_is_what_was_generated() {
     let stand = Stand::start();
     let budget = budget(&stand, "100");
-    let key = stand.key(json!({"attempt_timeout_ms": 700}));
+    let key = stand.key(&json!({"attempt_timeout_ms": 700}));
     let book = stand.book();
     let mut sum = NanoUsd::ZERO;
     for (how, error, estimated) in [
@@ -146,7 +146,7 @@ fn every_attempt_is_admitted_and_settled_and_the_sum_is_what_was_generated() {
 fn a_walk_that_fails_costs_what_was_sent_and_nothing_else() {
     let stand = Stand::start();
     let budget = budget(&stand, "100");
-    let key = stand.key(json!({"attempt_timeout_ms": 700}));
+    let key = stand.key(&json!({"attempt_timeout_ms": 700}));
     let book = stand.book();
     always(&stand.openai, &json!({"status": 503}));
     once(&stand.anthropic, &json!({"status": 529}));
@@ -179,7 +179,7 @@ fn a_walk_that_fails_costs_what_was_sent_and_nothing_else() {
 #[test]
 fn a_budget_holds_nothing_of_an_attempt_that_is_over() {
     let stand = Stand::start();
-    let key = stand.key(json!({}));
+    let key = stand.key(&json!({}));
     let book = stand.book();
     let mut body = question(false);
     body["max_completion_tokens"] = json!(1_000);
@@ -212,7 +212,7 @@ fn a_budget_holds_nothing_of_an_attempt_that_is_over() {
 #[test]
 fn a_stream_that_fell_over_is_charged_once_for_what_it_delivered() {
     let stand = Stand::start();
-    let key = stand.key(json!({}));
+    let key = stand.key(&json!({}));
     let book = stand.book();
     let raw = "data: {\"error\":{\"type\":\"server_error\",\"message\":\"no\"}}\n\n";
     for how in [

@@ -60,7 +60,7 @@ fn the_last_error_that_a_provider_answered_is_the_callers() {
         }
     }
     // In another one: an envelope with the provider's own words.
-    let key = stand.key(json!({}));
+    let key = stand.key(&json!({}));
     for stream in [false, true] {
         once(&stand.openai, &json!({"status": 503}));
         once(
@@ -88,7 +88,7 @@ fn the_last_error_that_a_provider_answered_is_the_callers() {
 #[test]
 fn an_answered_error_is_worth_more_than_silence() {
     let stand = Stand::start();
-    let key = stand.key(json!({"attempt_timeout_ms": 700}));
+    let key = stand.key(&json!({"attempt_timeout_ms": 700}));
     let book = stand.book();
     for (how, outcome) in [
         (json!({"reset_before_head": true}), "anthropic network"),
@@ -111,7 +111,7 @@ fn an_answered_error_is_worth_more_than_silence() {
 #[test]
 fn where_nobody_answered_the_last_silence_is_named() {
     let stand = Stand::start();
-    let key = stand.key(json!({"attempt_timeout_ms": 700}));
+    let key = stand.key(&json!({"attempt_timeout_ms": 700}));
     let (reset, hang) = (
         json!({"reset_before_head": true}),
         json!({"stall_before_head": true}),
@@ -133,7 +133,7 @@ fn where_nobody_answered_the_last_silence_is_named() {
 #[test]
 fn a_request_that_the_second_provider_cannot_be_given_ends_with_what_the_first_one_said() {
     let stand = Stand::with(&[("LW_GATEWAY_CIRCUIT_THRESHOLD", "1")]);
-    let key = stand.key(json!({}));
+    let key = stand.key(&json!({}));
     always(&stand.openai, &json!({"status": 503}));
     let mut body = question(false);
     // Anthropic takes no sound.
@@ -156,9 +156,63 @@ fn a_request_that_the_second_provider_cannot_be_given_ends_with_what_the_first_o
 }
 
 #[test]
+fn what_a_provider_says_about_its_account_is_not_for_callers() {
+    let stand = Stand::start();
+    let key = stand.key(&json!({}));
+    let bill = "You exceeded your current quota: see your plan and billing details";
+    let quota = json!({
+        "status": 429, "error_type": "insufficient_quota", "error_message": bill, "retry_after": "7",
+    });
+    let poor = json!({"status": 400, "error_message": "Your credit balance is too low"});
+    for stream in [false, true] {
+        // As it is, and in the caller's dialect.
+        for (first, second, status, kind) in [
+            (&poor, None, 400, "invalid_request_error"),
+            (
+                &json!({"status": 503}),
+                Some(&quota),
+                429,
+                "insufficient_quota",
+            ),
+            (
+                &json!({"status": 503}),
+                Some(&poor),
+                400,
+                "invalid_request_error",
+            ),
+            (
+                &quota,
+                Some(&json!({"reset_before_head": true})),
+                429,
+                "insufficient_quota",
+            ),
+        ] {
+            once(&stand.openai, first);
+            if let Some(second) = second {
+                once(&stand.anthropic, second);
+            }
+            let answer = stand.call(&key, &question(stream));
+            let error = &answer.fine(status)["error"];
+            assert_eq!(error["type"], kind, "{error}");
+            let message = error["message"].as_str().unwrap_or_default();
+            assert!(message.contains("administrator"), "{error}");
+            assert_eq!(answer.header("x-langwatch-handled-error"), None);
+            if status == 429 {
+                assert_eq!(answer.header("retry-after"), Some("7"));
+            }
+            let said = answer.text();
+            assert!(
+                !said.contains("billing") && !said.contains("credit"),
+                "{said}"
+            );
+        }
+    }
+}
+
+#[test]
 fn our_credentials_are_in_no_last_word() {
     let stand = Stand::start();
-    let key = stand.key(json!({}));
+    let key = stand.key(&json!({}));
     let leak = |secret: &str| {
         let event =
             json!({"error": {"type": "rate_limit_error", "message": format!("key {secret}")}});
