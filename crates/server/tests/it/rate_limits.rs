@@ -152,9 +152,12 @@ fn new_limits_hold_from_the_next_request_on() {
             .fine(200);
         denied(&conn.call(&ask(&key)), "rpm");
     }
-    for unlimited in [json!({"rpm": null}), json!({"rpm": 0, "tpm": 0, "rpd": 0})] {
-        set(&gateway, &key, &json!({"rpm": 1}));
-        conn.call(&ask(&key)).fine(200);
+    let none = json!({"rpm": 0, "tpm": 0, "rpd": 0, "concurrent": 0});
+    for (ceiling, unlimited) in [(1, json!({"rpm": null})), (2, none)] {
+        set(&gateway, &key, &json!({"rpm": ceiling}));
+        for _ in 0..ceiling {
+            conn.call(&ask(&key)).fine(200);
+        }
         denied(&conn.call(&ask(&key)), "rpm");
         set(&gateway, &key, &unlimited);
         for _ in 0..5 {
