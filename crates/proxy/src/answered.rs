@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use lw_core::{BodyForm, Code, Error};
@@ -20,15 +20,18 @@ use crate::bundle::Capture;
 use crate::call::{Call, Ending, micros};
 use crate::convert::Conversion;
 use crate::foreign::Exchange;
+use crate::refusal::refuse_after;
 use crate::relay::Relay;
 use crate::reply::{Reply, ReplyBody};
 use crate::setback::{Fallen, Held, Setback};
-use crate::{caching, headers, translated};
+use crate::{caching, guarded, headers, translated};
 
 /// JSON answers up to this size are held back, so that their head can tell what they say.
 const HELD_BACK: usize = 256 * 1024;
 /// Error answers up to this size are held back and searched for our credential.
 pub(crate) const ERROR_HELD: usize = 1024 * 1024;
+/// The largest answer that guardrails check.
+const LARGEST_CHECKED: usize = 32 * 1024 * 1024;
 /// How long the head of a stream waits for its first bytes, to leave in one write with them.
 const FIRST_BYTES: Duration = Duration::from_millis(20);
 
@@ -132,6 +135,10 @@ pub(crate) async fn answered(
     } else {
         let mut tap = tap(&call, form, MOST_HELD, native);
         let mode = call.cache.mode;
+        if guarded::checks_answers(&call) {
+            // Boxed: few keys check answers.
+            return Box::pin(checked(call, body, parts.status, reply_head, tap)).await;
+        }
         match json(&mut call, body, &mut tap).await {
             Ok(Json::Whole(pieces, cached)) => {
                 let outcome = caching::outcome(mode, cached);
@@ -150,6 +157,38 @@ pub(crate) async fn answered(
     let mut reply = Response::new(body);
     *reply.status_mut() = parts.status;
     *reply.headers_mut() = reply_head;
+    Ok(reply)
+}
+
+/// A JSON answer of a key that checks answers: it is held back as a whole.
+async fn checked(
+    mut call: Box<Call>,
+    body: UpstreamBody,
+    status: StatusCode,
+    mut head: HeaderMap,
+    mut tap: Tap,
+) -> Result<Reply, Box<Fallen>> {
+    let body = match whole(&call, body, LARGEST_CHECKED, "an answer").await {
+        Ok(body) => body,
+        Err(error) => return Err(Setback::ours(error).having_seen(tap).of(broken(call))),
+    };
+    tap.push(&body);
+    let body = match Box::pin(guarded::answer(&mut call, tap.form(), body)).await {
+        Ok(body) => body,
+        Err(error) => return Ok(refuse_after(&mut call, error, Some(&mut tap))),
+    };
+    call.bytes_out = body.len() as u64;
+    call.first_byte_us = Some(micros(call.start));
+    call.accepted();
+    let mode = call.cache.mode;
+    let _ = call.end(&Ending::Complete, Some(&mut tap));
+    let usage = tap.observed().billable();
+    let read = usage.is_some_and(|usage| usage.cache_read > 0);
+    let outcome = caching::outcome(mode, read);
+    head.insert(headers::CACHE, HeaderValue::from_static(outcome));
+    let mut reply = Response::new(ReplyBody::whole(vec![body]));
+    *reply.status_mut() = status;
+    *reply.headers_mut() = head;
     Ok(reply)
 }
 

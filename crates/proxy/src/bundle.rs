@@ -21,6 +21,7 @@ use lw_store::rows::{
 use serde::Deserialize;
 
 use crate::governed::{Governed, Live, OwnCache, OwnSettings};
+use crate::guardrail::Attachment;
 use crate::lane::Lane;
 use crate::lane::compile::Compiler;
 use crate::shelf::Shelf;
@@ -98,6 +99,7 @@ struct KeyConfig {
     rate_limits: RateLimit,
     policy_rules: Option<serde_json::Value>,
     cache: OwnCache,
+    guardrail_attachments: Vec<Attachment>,
     metadata: KeyMetadata,
 }
 
@@ -142,9 +144,10 @@ pub fn compile(
         rate_limits: config.rate_limits,
         policy_rules: config.policy_rules,
         cache: config.cache,
+        guardrails: config.guardrail_attachments,
         tags: config.metadata.tags,
     };
-    let governed = Governed::compile(&record, &lanes, &own, live)?;
+    let governed = Governed::compile(&record, &lanes, &own, &compiler.sealer, live)?;
     let KeyRecord {
         key,
         previous_secret,
@@ -189,13 +192,16 @@ pub fn compile(
     })
 }
 
-/// The providers of a key in dispatch order, with their own ceilings, and what is left out of it.
+/// A provider with its own ceilings.
+type OwnLane = (Arc<Lane>, RateLimit);
+
+/// The providers of a key in dispatch order, and what is left out of it.
 fn reached(
     record: &KeyRecord,
     allowed: &[String],
     compiler: &Compiler,
     shelf: &Shelf,
-) -> Result<(Vec<(Arc<Lane>, RateLimit)>, Reach), CompileError> {
+) -> Result<(Vec<OwnLane>, Reach), CompileError> {
     let providers = &record.providers;
     let order = dispatch_order(&record.key, providers, record.policy.as_ref(), allowed);
     let mut reach = Reach::default();

@@ -40,6 +40,7 @@ use crate::budget::{self, Checked};
 use crate::bundle::Bundle;
 use crate::ended::Ended;
 use crate::gate::Pass;
+use crate::guarded::{self, Afterwards};
 use crate::headers;
 use crate::inbound::Inbound;
 use crate::lane::Lane;
@@ -92,6 +93,10 @@ pub(crate) struct Call {
     spent_before: NanoUsd,
     /// What is done about the provider's prompt cache.
     pub(crate) cache: Decision,
+    /// What guardrails did.
+    pub(crate) guardrails: guarded::Facts,
+    /// The check of a stream that has gone out.
+    pub(crate) afterwards: Option<Box<Afterwards>>,
     /// What the key's rate limits reserved for the request.
     pub(crate) grant: Option<Grant>,
     /// What is known of its budgets.
@@ -145,6 +150,8 @@ impl Call {
             attempt: 0,
             spent_before: NanoUsd::ZERO,
             cache: Decision::default(),
+            guardrails: guarded::Facts::default(),
+            afterwards: None,
             grant: None,
             checked: Checked::default(),
             pass: Pass::default(),
@@ -632,7 +639,21 @@ impl Call {
             ended,
             captured,
         };
-        self.worker.gateway.records.put(self.worker.index, finished);
+        match (
+            self.afterwards.take(),
+            tokio::runtime::Handle::try_current(),
+        ) {
+            // The record waits for what guardrails say of a stream that has gone out.
+            (Some(check), Ok(runtime)) => {
+                let worker = self.worker.clone();
+                runtime.spawn(async move {
+                    let flag = check.flag(&worker.gateway.metrics).await;
+                    let finished = finished.with_post_flag(flag);
+                    worker.gateway.records.put(worker.index, finished);
+                });
+            }
+            _ => self.worker.gateway.records.put(self.worker.index, finished),
+        }
     }
 
     /// What the trace is made of; `None` for a request without a tenant and for probes.
@@ -674,6 +695,7 @@ impl Call {
             attribution: std::mem::take(&mut self.attribution),
             inbound: inbound.without_body(),
             observed: tap.take_texts(),
+            guardrails: std::mem::take(&mut self.guardrails),
             stream: tap.is_stream(),
             usage: bill.usage,
             cost: (priced || self.spent_before > NanoUsd::ZERO)

@@ -70,6 +70,11 @@ impl Conversion {
         }
     }
 
+    /// Whether what comes out is a JSON list instead of events.
+    pub(crate) const fn is_list(&self) -> bool {
+        self.list.is_some()
+    }
+
     /// Takes the provider's next bytes and returns what the caller gets.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();

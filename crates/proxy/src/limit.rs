@@ -95,7 +95,7 @@ fn duration(micros: u64) -> String {
         format!("{hours}h{minutes}m{rest}s")
     } else if minutes > 0 {
         format!("{minutes}m{rest}s")
-    } else if millis % 1_000 == 0 {
+    } else if millis.is_multiple_of(1_000) {
         format!("{rest}s")
     } else {
         let fraction = format!("{:03}", millis % 1_000);

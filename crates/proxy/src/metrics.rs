@@ -46,6 +46,12 @@ struct ProviderLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct GuardrailLabels {
+    direction: &'static str,
+    verdict: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct StreamLabels {
     provider: &'static str,
 }
@@ -80,6 +86,7 @@ pub struct Metrics {
     provider_durations: Family<ProviderLabels, Histogram>,
     first_chunk: Family<StreamLabels, Histogram>,
     usage_missing: Family<ProviderLabels, Counter>,
+    guardrails: Family<GuardrailLabels, Counter>,
     models: Mutex<HashSet<String>>,
     /// Requests being handled.
     pub in_flight: Gauge,
@@ -108,6 +115,7 @@ impl Default for Metrics {
             provider_durations: Family::new_with_constructor(histogram),
             first_chunk: Family::new_with_constructor(histogram),
             usage_missing: Family::default(),
+            guardrails: Family::default(),
             models: Mutex::default(),
             in_flight: Gauge::default(),
             streaming: Gauge::default(),
@@ -150,6 +158,11 @@ impl Metrics {
             self.usage_missing.clone(),
         );
         registry.register(
+            "gateway_guardrail_verdicts",
+            "What guardrails said",
+            self.guardrails.clone(),
+        );
+        registry.register(
             "gateway_in_flight_requests",
             "Being handled",
             self.in_flight.clone(),
@@ -179,6 +192,14 @@ impl Metrics {
             "Bytes of bodies held right now",
             self.bytes_in_flight.clone(),
         );
+    }
+
+    /// Counts verdicts of guardrails (data-plane 16.5).
+    pub fn guardrail_verdicts(&self, direction: &'static str, verdict: &'static str, count: u64) {
+        if count > 0 {
+            let labels = GuardrailLabels { direction, verdict };
+            self.guardrails.get_or_create(&labels).inc_by(count);
+        }
     }
 
     /// Counts a finished request.

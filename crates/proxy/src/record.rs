@@ -104,6 +104,16 @@ pub struct Finished {
     pub captured: usize,
 }
 
+impl Finished {
+    /// With what guardrails say of a stream that has gone out.
+    pub(crate) fn with_post_flag(mut self, flag: Option<String>) -> Self {
+        if let Some(ended) = self.ended.as_mut() {
+            ended.guardrails.post_flag = flag;
+        }
+        self
+    }
+}
+
 /// A data thread's box.
 #[derive(Debug, Default)]
 pub struct Outbox {

@@ -17,9 +17,10 @@ use crate::answered::{ERROR_HELD, reply_head, whole};
 use crate::call::{Call, Ending, micros};
 use crate::foreign::{Exchange, Translation};
 use crate::refusal::lost;
+use crate::refusal::refuse_after;
 use crate::reply::{Reply, ReplyBody};
 use crate::setback::{Fallen, Held, Setback};
-use crate::{caching, headers};
+use crate::{caching, guarded, headers};
 
 /// The largest answer that is translated.
 const LARGEST: usize = 32 * 1024 * 1024;
@@ -51,7 +52,9 @@ pub(crate) async fn answer(
         }
     };
     match exchange {
-        Exchange::Translated(translation) => translate(call, &parts.headers, &body, *translation),
+        Exchange::Translated(translation) => {
+            translate(call, &parts.headers, &body, *translation).await
+        }
         Exchange::Counted(counting) => match counting.answer(&body) {
             Ok(json) => Ok(finished(&mut call, &parts.headers, json, Told::default())),
             Err(error) => {
@@ -74,7 +77,7 @@ fn broke_off(call: &mut Call) {
     }
 }
 
-fn translate(
+async fn translate(
     mut call: Box<Call>,
     provider: &HeaderMap,
     body: &Bytes,
@@ -103,20 +106,59 @@ fn translate(
     if call.inbound.as_ref().is_some_and(|inbound| inbound.stream) {
         // The provider does not stream, whatever it was asked; the caller reads a stream all the same.
         let events = lw_translate::stream::replay(to, answer, &caller);
-        return Ok(ended(&mut call, provider, events, told, true));
+        let form = surface_of(&call).response_form(true);
+        let (events, blocked) = Box::pin(guarded::events(&mut call, form, events)).await;
+        return Ok(ended(
+            &mut call,
+            provider,
+            events,
+            told,
+            blocked.as_ref(),
+            true,
+        ));
     }
-    let json = lw_translate::write_answer(to, answer, &caller);
-    Ok(finished(&mut call, provider, json, told))
+    let json = Bytes::from(lw_translate::write_answer(to, answer, &caller));
+    if !guarded::checks_answers(&call) {
+        return Ok(finished(&mut call, provider, json, told));
+    }
+    let form = surface_of(&call).response_form(false);
+    match Box::pin(guarded::answer(&mut call, form, json.clone())).await {
+        Ok(json) => Ok(finished(&mut call, provider, json, told)),
+        Err(error) => {
+            // The provider was paid, whatever becomes of its answer.
+            let mut tap = Tap::new(form, MOST_HELD);
+            tap.push(&json);
+            tap.tell(told);
+            Ok(refuse_after(&mut call, error, Some(&mut tap)))
+        }
+    }
 }
 
 /// Ends the call with a whole answer in the caller's dialect.
-pub(crate) fn finished(call: &mut Call, provider: &HeaderMap, json: Vec<u8>, told: Told) -> Reply {
-    ended(call, provider, json, told, false)
+pub(crate) fn finished(
+    call: &mut Call,
+    provider: &HeaderMap,
+    json: impl Into<Bytes>,
+    told: Told,
+) -> Reply {
+    ended(call, provider, json, told, None, false)
 }
 
-fn ended(call: &mut Call, provider: &HeaderMap, body: Vec<u8>, told: Told, stream: bool) -> Reply {
-    let body = Bytes::from(body);
-    let surface = call.surface.unwrap_or(Surface::Chat);
+fn surface_of(call: &Call) -> Surface {
+    call.surface.unwrap_or(Surface::Chat)
+}
+
+/// `blocked`: what ended a stream before its end.
+fn ended(
+    call: &mut Call,
+    provider: &HeaderMap,
+    body: impl Into<Bytes>,
+    told: Told,
+    blocked: Option<&Error>,
+    stream: bool,
+) -> Reply {
+    let body = body.into();
+    let surface = surface_of(call);
     let mut tap = Tap::new(surface.response_form(stream), MOST_HELD);
     tap.push(&body);
     let cached = told.usage.is_some_and(|usage| usage.cache_read > 0);
@@ -125,7 +167,8 @@ fn ended(call: &mut Call, provider: &HeaderMap, body: Vec<u8>, told: Told, strea
     call.first_byte_us = Some(micros(call.start));
     call.accepted();
     let mut head = reply_head(call, provider, false, surface);
-    let _ = call.end(&Ending::Complete, Some(&mut tap));
+    let ending = blocked.map_or(Ending::Complete, Ending::Stopped);
+    let _ = call.end(&ending, Some(&mut tap));
     let kind = if stream {
         head.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         "text/event-stream"

@@ -5,6 +5,7 @@
 
 mod config;
 mod demo;
+mod explainer;
 mod first_start;
 mod folder;
 mod logging;

@@ -74,6 +74,10 @@ pub struct Facts {
     /// The model of another vendor that stood in for the one that was asked (data-plane 13.4).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub substituted_model: Option<String>,
+    /// What guardrails did beyond letting pass: `verdict.<direction>`, `fail_open.<direction>`,
+    /// `post.skipped`, `post_flag`, each with its word.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub guardrails: Vec<(String, String)>,
     /// `alias`, `explicit_slash`, `implicit`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_source: Option<String>,

@@ -36,6 +36,14 @@ impl KeySource for SqliteConfig {
         self.db.read(|db| bundle::by_hash(db, hashes))
     }
 
+    fn key_by_id(
+        &self,
+        organization: &OrganizationId,
+        id: &VirtualKeyId,
+    ) -> Result<Option<KeyRecord>, StoreError> {
+        self.db.read(|db| bundle::by_id(db, organization, id))
+    }
+
     fn rehash_virtual_key(&self, old: &str, new: &str) -> Result<(), StoreError> {
         self.db.write(|db| keys::rehash(db, old, new))
     }
