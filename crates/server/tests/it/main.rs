@@ -25,6 +25,8 @@ mod bounds;
 #[cfg(test)]
 mod bytes;
 #[cfg(test)]
+mod cache_control;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod edge;
