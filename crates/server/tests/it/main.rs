@@ -23,6 +23,8 @@ mod bill;
 #[cfg(test)]
 mod bounds;
 #[cfg(test)]
+mod budgets;
+#[cfg(test)]
 mod bytes;
 #[cfg(test)]
 mod cache_control;
