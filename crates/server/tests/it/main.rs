@@ -23,6 +23,8 @@ mod bill;
 #[cfg(test)]
 mod bounds;
 #[cfg(test)]
+mod budgets;
+#[cfg(test)]
 mod bytes;
 #[cfg(test)]
 mod cache_control;
@@ -32,6 +34,8 @@ mod docs;
 mod edge;
 #[cfg(test)]
 mod egress;
+#[cfg(test)]
+mod failover;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
