@@ -222,9 +222,7 @@ impl Call {
             cache_mode: self.cache.mode.as_str(),
             fallbacks: self.fallbacks(),
             walked: self.dispatch.is_some() || !self.tried.is_empty(),
-            limits: self
-                .standing()
-                .map(|(standing, now)| (standing, now, self.dialect())),
+            limits: self.limits(),
             budget_warning: self.checked.warning.clone(),
             renamed_max_tokens: self
                 .dispatch
@@ -241,6 +239,17 @@ impl Call {
                 (lane.kind.as_str(), model.filter(|model| !model.is_empty()))
             }),
         }
+    }
+
+    /// What is left of the key's ceilings, for the headers.
+    fn limits(&self) -> Option<(Standing, UnixMicros, Dialect)> {
+        let (standing, now) = self.standing()?;
+        Some((standing, now, self.dialect()))
+    }
+
+    /// Brings a stamp up to date with the end of the request, which returned what its limits had reserved.
+    pub(crate) fn restamp(&self, stamp: &mut Stamp) {
+        stamp.limits = self.limits();
     }
 
     /// Candidates that were tried or passed over before the one that the answer comes from (data-plane 13.6).

@@ -11,7 +11,7 @@
 //! Start at [`money_survives_a_hundred_kills`].
 
 mod caller;
-mod views;
+pub(crate) mod views;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;

@@ -23,7 +23,11 @@ mod bill;
 #[cfg(test)]
 mod bounds;
 #[cfg(test)]
+mod budgets;
+#[cfg(test)]
 mod bytes;
+#[cfg(test)]
+mod cache_control;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]

@@ -169,21 +169,21 @@ impl Facts<'_> {
 
 /// One row of the ledger, read without the product's own queries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) attempt: u16,
-    pub(super) kind: EntryKind,
-    pub(super) amount: NanoUsd,
-    pub(super) certainty: Certainty,
-    pub(super) priced: bool,
-    pub(super) model: String,
-    pub(super) usage: Usage,
-    pub(super) detail: Detail,
+pub(crate) struct Entry {
+    pub(crate) attempt: u16,
+    pub(crate) kind: EntryKind,
+    pub(crate) amount: NanoUsd,
+    pub(crate) certainty: Certainty,
+    pub(crate) priced: bool,
+    pub(crate) model: String,
+    pub(crate) usage: Usage,
+    pub(crate) detail: Detail,
 }
 
-pub(super) type Rows = BTreeMap<[u8; 15], Vec<Entry>>;
+pub(crate) type Rows = BTreeMap<[u8; 15], Vec<Entry>>;
 
 /// All requests with an id above `after`.
-pub(super) fn rows(data: &Path, after: [u8; 15]) -> Rows {
+pub(crate) fn rows(data: &Path, after: [u8; 15]) -> Rows {
     let path = data.join("ledger.db");
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("a ledger");
     db.busy_timeout(PATIENCE).expect("a setting");
@@ -228,7 +228,7 @@ pub(super) fn rows(data: &Path, after: [u8; 15]) -> Rows {
 }
 
 /// The provider's numbers in the classes of a bill, where audio stands beside input and output.
-pub(super) fn classes(usage: &lw_mock::Usage) -> Usage {
+pub(crate) fn classes(usage: &lw_mock::Usage) -> Usage {
     Usage {
         input: usage.input - usage.audio_input,
         cache_read: usage.cached_read,
