@@ -24,6 +24,9 @@ const FIRST_BYTES: Duration = Duration::from_millis(20);
 /// How far into a stream its first event tells that it is about a failure, bytes.
 const TELLING: usize = 256;
 
+/// A first event that is longer than this goes out while it comes: none about a failure is, bytes.
+const LONGEST: usize = 256 * 1024;
+
 /// The first bytes of a stream, in the caller's form.
 pub(crate) struct Beginning {
     pub(crate) pieces: Vec<Bytes>,
@@ -126,6 +129,9 @@ impl Beginning {
         if let Some(conversion) = &self.conversion
             && (conversion.has_begun() || conversion.failure().is_some())
         {
+            return true;
+        }
+        if self.pieces.iter().map(Bytes::len).sum::<usize>() > LONGEST {
             return true;
         }
         match &self.first {
@@ -270,6 +276,18 @@ mod tests {
             at_once.push(Bytes::from_static(stream.as_bytes()));
             prop_assert_eq!(at_once.failure("openai").is_some(), status.is_some());
         }
+    }
+
+    #[test]
+    fn an_event_that_does_not_end_is_not_waited_for() {
+        let mut beginning = Beginning::new(None, BodyForm::ChatStream, true);
+        let mut pieces = 0;
+        while !beginning.is_decided() {
+            beginning.push(Bytes::from_static(&[b'x'; 16 * 1024]));
+            pieces += 1;
+        }
+        assert_eq!(pieces, 17);
+        assert!(beginning.failure("openai").is_none());
     }
 
     #[test]

@@ -293,7 +293,9 @@ pub(crate) fn refused(answer: &Answer, budget: &str, scope: &str, window: &str) 
         "{error}"
     );
     assert!(
-        error["tips"].as_array().is_some_and(|tips| !tips.is_empty()),
+        error["tips"]
+            .as_array()
+            .is_some_and(|tips| !tips.is_empty()),
         "{error}"
     );
     let by = format!("{scope}:{window}");

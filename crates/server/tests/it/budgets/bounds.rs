@@ -28,7 +28,9 @@ fn a_model_without_a_price_is_refused_only_where_a_strict_budget_must_be_kept() 
         "{error}"
     );
     assert!(
-        error["tips"].as_array().is_some_and(|tips| !tips.is_empty()),
+        error["tips"]
+            .as_array()
+            .is_some_and(|tips| !tips.is_empty()),
         "{error}"
     );
     assert_eq!(stand.dialled(), dialled);
@@ -72,7 +74,11 @@ fn a_strict_budget_holds_the_most_that_a_call_may_cost() {
     for (what, body, most) in [
         ("a cap", body(MODEL, Some(10), &quiet), None),
         ("no cap", body(MODEL, None, &quiet), Some(MOST)),
-        ("a cap above the model's", body(MODEL, Some(1_000_000), &quiet), Some(MOST)),
+        (
+            "a cap above the model's",
+            body(MODEL, Some(1_000_000), &quiet),
+            Some(MOST),
+        ),
         ("three answers", three, Some(30)),
         ("the newer name", modern, Some(20)),
         ("a picture", picture, None),
@@ -82,7 +88,11 @@ fn a_strict_budget_holds_the_most_that_a_call_may_cost() {
             _ => most_of(&body, most.unwrap_or(10)),
         };
         // Not a micro-dollar less.
-        stand.post(&format!("{}/{budget}/reset", super::BUDGETS), &json!({}), 200);
+        stand.post(
+            &format!("{}/{budget}/reset", super::BUDGETS),
+            &json!({}),
+            200,
+        );
         stand.patch(&budget, &json!({ "limit_usd": usd(most - 1_000) }));
         refused(&call(&stand, &key, &body), &budget, "organization", "month");
         stand.patch(&budget, &json!({ "limit_usd": usd(most) }));
@@ -101,7 +111,8 @@ fn a_soft_budget_holds_what_such_a_call_usually_costs() {
     let soft = json!({ "enforcement": "soft" });
     let budget = stand.org_budget(soft.clone());
     let asked = |cap| {
-        let directive = json!({"delay_head_ms": 200, "usage": {"prompt_tokens": 1, "output_tokens": 1}});
+        let directive =
+            json!({"delay_head_ms": 200, "usage": {"prompt_tokens": 1, "output_tokens": 1}});
         body(MODEL, cap, &directive)
     };
     for (cap, output) in [(None, USUAL), (Some(1_000), USUAL), (Some(20), 20)] {
@@ -109,25 +120,39 @@ fn a_soft_budget_holds_what_such_a_call_usually_costs() {
         let bytes = i64::try_from(body.to_string().len()).expect("a length") + 1_024;
         let hold = (bytes + 3) / 4 * INPUT + output * OUTPUT;
         // Room for one at a time, and two begin.
-        stand.post(&format!("{}/{budget}/reset", super::BUDGETS), &json!({}), 200);
+        stand.post(
+            &format!("{}/{budget}/reset", super::BUDGETS),
+            &json!({}),
+            200,
+        );
         let limit = (2 * hold - 1_000) / 1_000 * 1_000;
         stand.patch(&budget, &json!({ "limit_usd": usd(limit) }));
         let before = stand.dialled();
         std::thread::scope(|threads| {
             let first = threads.spawn(|| call(&stand, &key, &body));
-            eventually("it is under way", || (stand.dialled() > before).then_some(()));
+            eventually("it is under way", || {
+                (stand.dialled() > before).then_some(())
+            });
             let second = call(&stand, &key, &body);
             refused(&second, &budget, "organization", "month");
             let first = first.join().expect("an answer");
             assert_eq!(first.status(), 200, "{}", first.text());
         });
-        stand.patch(&budget, &json!({ "limit_usd": usd((2 * hold + 1_000) / 1_000 * 1_000) }));
+        stand.patch(
+            &budget,
+            &json!({ "limit_usd": usd((2 * hold + 1_000) / 1_000 * 1_000) }),
+        );
         let before = stand.dialled();
         std::thread::scope(|threads| {
             let first = threads.spawn(|| call(&stand, &key, &body));
-            eventually("it is under way", || (stand.dialled() > before).then_some(()));
+            eventually("it is under way", || {
+                (stand.dialled() > before).then_some(())
+            });
             // What the one before cost is little; what it holds leaves room for another.
-            stand.patch(&budget, &json!({ "limit_usd": usd(2 * hold / 1_000 * 1_000 + 20_000) }));
+            stand.patch(
+                &budget,
+                &json!({ "limit_usd": usd(2 * hold / 1_000 * 1_000 + 20_000) }),
+            );
             let second = call(&stand, &key, &body);
             assert_eq!(second.status(), 200, "{}", second.text());
             assert_eq!(first.join().expect("an answer").status(), 200);

@@ -66,9 +66,7 @@ fn a_reset_leaves_the_call_that_is_under_way_in_the_period_that_it_began_in() {
     let ask = crate::support::Ask::post(super::CHAT, &key.secret, &held);
     std::thread::scope(|threads| {
         let slow = threads.spawn(|| stand.gateway.call(&ask));
-        crate::support::eventually("it is under way", || {
-            (stand.dialled() == 1).then_some(())
-        });
+        crate::support::eventually("it is under way", || (stand.dialled() == 1).then_some(()));
         // It holds more than half of the limit.
         assert_eq!(stand.spend(&key, LIMIT).status(), 402);
         stand.post(&format!("{BUDGETS}/{budget}/reset"), &json!({}), 200);
@@ -101,7 +99,10 @@ fn a_new_budget_counts_what_was_spent_before_in_its_period() {
     let last = stand.spent(&of_anna, LIMIT);
     stand.gateway.book().ended(&last.request_id());
     // What the calls under each manual budget add to the figures of the next.
-    let mut spent = std::collections::BTreeMap::from([(of_team.id.clone(), LIMIT), (of_anna.id.clone(), LIMIT)]);
+    let mut spent = std::collections::BTreeMap::from([
+        (of_team.id.clone(), LIMIT),
+        (of_anna.id.clone(), LIMIT),
+    ]);
     for (scope, name, key) in [
         (json!({"kind": "team", "team_id": team}), "team", &of_team),
         (

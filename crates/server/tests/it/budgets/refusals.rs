@@ -57,21 +57,13 @@ fn a_call_that_does_not_fit_is_told_so_and_a_smaller_one_is_served() {
     let large = body(MODEL, Some(200), &json!({}));
     assert!(most_of(&large, 200) > LIMIT);
     let ask = Ask::post(CHAT, &key.secret, &large);
-    let error = refused(
-        &stand.gateway.call(&ask),
-        &budget,
-        "organization",
-        "month",
-    );
+    let error = refused(&stand.gateway.call(&ask), &budget, "organization", "month");
     let message = error["message"].as_str().unwrap_or_default();
     assert!(message.contains(&usd(most_of(&large, 200))), "{message}");
     assert!(error["tips"].to_string().contains("max_tokens"), "{error}");
     assert_eq!(stand.dialled(), 0);
     // Exactly what fits is served.
-    stand.patch(
-        &budget,
-        &json!({ "limit_usd": usd(most_of(&large, 200)) }),
-    );
+    stand.patch(&budget, &json!({ "limit_usd": usd(most_of(&large, 200)) }));
     let answer = stand.gateway.call(&ask);
     assert_eq!(answer.status(), 200, "{}", answer.text());
     assert_eq!(stand.held(&answer), most_of(&large, 200));
@@ -111,7 +103,9 @@ fn a_warning_comes_from_eighty_percent_on_and_names_every_budget() {
     }
     // A provider's budget warns whoever serves: it says why calls are about to go elsewhere.
     let elsewhere = body_costing("anthropic/claude-cash-9", 10_000);
-    let answer = stand.gateway.call(&Ask::post(CHAT, &key.secret, &elsewhere));
+    let answer = stand
+        .gateway
+        .call(&Ask::post(CHAT, &key.secret, &elsewhere));
     assert_eq!(answer.status(), 200, "{}", answer.text());
     assert_eq!(warning(&answer), Some(expected(85).as_str()));
 }

@@ -26,21 +26,13 @@ fn what_was_spent_is_there_after_every_kind_of_restart() {
         let near = (percent >= 80).then(|| format!("organization:{percent}"));
         let answer = stand.spent(&key, OUTPUT);
         spent += OUTPUT;
-        assert_eq!(
-            answer.header("x-langwatch-budget-warning"),
-            near.as_deref()
-        );
+        assert_eq!(answer.header("x-langwatch-budget-warning"), near.as_deref());
     }
     let answer = stand.spend(&key, LIMIT);
     assert_eq!(answer.status(), 200, "{}", answer.text());
     stand.gateway.kill9();
     stand.gateway.restart();
-    refused(
-        &stand.spend(&key, OUTPUT),
-        &budget,
-        "organization",
-        "month",
-    );
+    refused(&stand.spend(&key, OUTPUT), &budget, "organization", "month");
 }
 
 #[test]
@@ -61,7 +53,10 @@ fn what_a_killed_process_held_is_charged_to_the_buckets_that_held_it() {
     let of_team = stand.budget(&json!({"kind": "team", "team_id": team}), fits.clone());
     let mut by_provider = fits.clone();
     by_provider["provider_key"] = stand.openai.clone().into();
-    let by_provider = stand.budget(&json!({"kind": "project", "project_id": project}), by_provider);
+    let by_provider = stand.budget(
+        &json!({"kind": "project", "project_id": project}),
+        by_provider,
+    );
     let scope = json!({"kind": "attributed_user", "anchor_virtual_key_id": key.id});
     let template = stand.budget(&scope, fits);
     let mut open = Vec::new();
@@ -70,7 +65,9 @@ fn what_a_killed_process_held_is_charged_to_the_buckets_that_held_it() {
         conn.write(&Ask::post(CHAT, &key.secret, stalled(user)).wire());
         open.push(conn);
     }
-    eventually("the provider has them", || (stand.dialled() == 3).then_some(()));
+    eventually("the provider has them", || {
+        (stand.dialled() == 3).then_some(())
+    });
     // While they are open they hold all of it.
     let mut small = body(MODEL, Some(1), &json!({}));
     small["user"] = "u-2".into();

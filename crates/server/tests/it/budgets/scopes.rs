@@ -83,7 +83,10 @@ fn cases(stand: &Stand) -> Vec<Case> {
             scope: json!({"kind": "attributed_user", "anchor_virtual_key_id": of_eng.id}),
             counted: of_eng.clone(),
             user: Some("u-1"),
-            apart: vec![(of_eng.clone(), Some("u-2")), (of_data.clone(), Some("u-1"))],
+            apart: vec![
+                (of_eng.clone(), Some("u-2")),
+                (of_data.clone(), Some("u-1")),
+            ],
         },
         Case {
             name: "attributed_user",
@@ -190,9 +193,7 @@ fn the_period_of_a_minute_gives_back_all_of_it() {
 #[test]
 fn a_keys_own_budget_blocks_it_and_goes_with_a_change_of_the_key() {
     let stand = Stand::start();
-    let own = |limit: i64, breach: &str| {
-        json!({"budget": {"limit_usd": usd(limit), "window": "day", "on_breach": breach}})
-    };
+    let own = |limit: i64, breach: &str| json!({"budget": {"limit_usd": usd(limit), "window": "day", "on_breach": breach}});
     let key = stand.key(own(LIMIT, "block"));
     let other = stand.key(json!({}));
     stand.spent(&key, LIMIT);

@@ -8,9 +8,11 @@ use crate::support::{Ask, Conn, Key, directive, eventually};
 
 /// The three figures as an administrator reads them.
 fn figures(stand: &Stand, budgets: &[String; 3]) -> [i64; 3] {
-    budgets
-        .each_ref()
-        .map(|budget| stand.shown(budget)["spent_nano_usd"].as_i64().expect("a figure"))
+    budgets.each_ref().map(|budget| {
+        stand.shown(budget)["spent_nano_usd"]
+            .as_i64()
+            .expect("a figure")
+    })
 }
 
 #[test]
@@ -19,7 +21,11 @@ fn budgets_of_key_team_and_organization_hold_and_settle_together() {
     let (team, project) = stand.team("eng");
     let (key, mate) = (stand.key_of(&team, &project), stand.key_of(&team, &project));
     let stranger = stand.key(json!({}));
-    let stalled = body(MODEL, Some(10), &json!({"stall_after_frames": 2, "frames": 5}));
+    let stalled = body(
+        MODEL,
+        Some(10),
+        &json!({"stall_after_frames": 2, "frames": 5}),
+    );
     let mut stalled = stalled;
     stalled["stream"] = true.into();
     let hold = most_of(&stalled, 10);
@@ -58,7 +64,10 @@ fn budgets_of_key_team_and_organization_hold_and_settle_together() {
     // The caller hangs up: all three give back what it did not use.
     drop(open);
     let entry = stand.gateway.book().ended(&id);
-    assert!(entry.amount.0 > 0 && entry.amount.0 < hold / 2, "{entry:#?}");
+    assert!(
+        entry.amount.0 > 0 && entry.amount.0 < hold / 2,
+        "{entry:#?}"
+    );
     let last = eventually("the hold is given back", || {
         let answer = small(&key);
         (answer.status() == 200).then_some(answer)
@@ -73,9 +82,8 @@ fn budgets_of_key_team_and_organization_hold_and_settle_together() {
         .sum();
     let [all, teams, keys] = figures(&stand, &budgets);
     assert_eq!(all, sum);
-    let of = |answer: &crate::support::Answer| {
-        stand.gateway.book().ended(&answer.request_id()).amount.0
-    };
+    let of =
+        |answer: &crate::support::Answer| stand.gateway.book().ended(&answer.request_id()).amount.0;
     assert_eq!(keys, entry.amount.0 + of(&last));
     assert_eq!(teams, keys + of(&mates));
     // Nothing is held any more: what is left of each fits to the micro-dollar.
@@ -126,7 +134,10 @@ fn an_attempt_that_fails_gives_back_what_it_held_before_the_next_one_holds() {
         (json!({ "status": 500 }), false),
         // It may have been read: its input is charged, as an estimate.
         (json!({ "reset_before_head": true }), true),
-        (json!({ "malformed_json": true, "close_before_head": true }), true),
+        (
+            json!({ "malformed_json": true, "close_before_head": true }),
+            true,
+        ),
     ] {
         for budget in [&by_first, &by_second, &both] {
             stand.post(&format!("{BUDGETS}/{budget}/reset"), &json!({}), 200);
