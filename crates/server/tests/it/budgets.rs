@@ -188,6 +188,32 @@ impl Stand {
         answer
     }
 
+    /// Checks that nothing is held in a budget, and that it knows of exactly what the ledger has: leaves room
+    /// for exactly one small call, and makes it. No other budget may be in its way. The limit is larger
+    /// afterwards, and the budget strict.
+    pub(crate) fn has_no_hold_left(&self, key: &Key, budget: &str) {
+        let small = body(MODEL, Some(10), &json!({}));
+        let shown = self.shown(budget);
+        let spent = shown["spent_nano_usd"].as_i64().expect("a figure");
+        // Limits are whole micro-dollars.
+        let fits = (spent + most_of(&small, 10) + 999) / 1_000 * 1_000;
+        let limit = |nano: i64| {
+            let body = json!({
+                "limit_usd": usd(nano), "on_breach": "block", "enforcement": "strict",
+            });
+            self.patch(budget, &body);
+        };
+        let ask = Ask::post(CHAT, &key.secret, small);
+        limit(fits - 1_000);
+        let answer = self.gateway.call(&ask);
+        assert_eq!(answer.status(), 402, "spent without a trace: {shown}");
+        limit(fits);
+        let answer = self.gateway.call(&ask);
+        assert_eq!(answer.status(), 200, "{} {shown}", answer.text());
+        limit(10 * fits);
+        self.gateway.book().ended(&answer.request_id());
+    }
+
     /// A management call that must answer with this status.
     pub(crate) fn post(&self, path: &str, body: &Value, status: u16) -> Value {
         self.gateway.api("POST", path, Some(body)).fine(status)

@@ -227,15 +227,26 @@ fn whoever_caches_by_himself_gets_the_body_as_it_is() {
             assert_eq!(told(&answer), (Some("force"), Some("force")), "{path}");
         }
     }
-    // A Messages caller on OpenAI: nothing that we put in is reported as left out.
-    let body = PLAIN.replace("claude-haiku-4-5", "gpt-4o-mini");
-    let respected = asked(&gateway, &key, MESSAGES, &body, None);
-    let plain = sent(&mock);
-    let answer = asked(&gateway, &key, MESSAGES, &body, Some("force"));
-    assert_eq!(sent(&mock), plain);
-    let dropped = "x-langwatch-params-dropped";
-    assert_eq!(answer.header(dropped), respected.header(dropped));
-    assert_eq!(told(&answer), (Some("force"), Some("force")));
+    // A Messages caller: what we might have put in is not reported as left out.
+    let on_google = vertex(&mock, "gemini-2.5-flash");
+    let (other, of_other) = with_lane(&on_google);
+    for (gateway, key, model) in [
+        (&gateway, &key, "gpt-4o-mini"),
+        (&other, &of_other, "vertex/gemini-2.5-flash"),
+    ] {
+        let long = PLAIN.replace("three", &"word ".repeat(2_000));
+        let body = long.replace("claude-haiku-4-5", model);
+        let respected = asked(gateway, key, MESSAGES, &body, None);
+        let plain = sent(&mock);
+        let auto = key_with(gateway, &json!({"mode": "auto"}));
+        for (key, header, mode) in [(key, Some("force"), "force"), (&auto, None, "auto")] {
+            let answer = asked(gateway, key, MESSAGES, &body, header);
+            assert_eq!(sent(&mock), plain, "{model} {mode}");
+            let dropped = "x-langwatch-params-dropped";
+            assert_eq!(answer.header(dropped), respected.header(dropped), "{model}");
+            assert_eq!(told(&answer).0, Some(mode), "{model}");
+        }
+    }
 }
 
 #[test]
@@ -392,6 +403,21 @@ fn auto_marks_long_unmarked_prompts_to_claude_and_nothing_else() {
         if count == 0 {
             assert_eq!(seen, body.to_string());
         }
+    }
+    // Another model that takes markers is none of Claude's family, whoever asks.
+    let mut lane = bedrock(&mock);
+    lane.model = "amazon.nova-pro-v1:0";
+    let (gateway, _) = with_lane(&lane);
+    let key = key_with(&gateway, &json!({"mode": "auto"}));
+    let body = long.replace("claude-haiku-4-5", &format!("bedrock/{}", lane.model));
+    for (header, count) in [(None, 0), (Some("force"), 2)] {
+        asked(&gateway, &key, MESSAGES, &body, header);
+        let seen = sent(&mock);
+        assert_eq!(
+            seen.matches("cachePoint").count(),
+            count,
+            "{header:?}: {seen}"
+        );
     }
 }
 

@@ -10,7 +10,7 @@
 //! Chance has a seed, which a failure prints; `CRASH_SEED` repeats it and `CRASH_ROUNDS` runs longer.
 //! Start at [`money_survives_a_hundred_kills`].
 
-mod caller;
+pub(crate) mod caller;
 pub(crate) mod views;
 
 use std::collections::{BTreeMap, HashMap};

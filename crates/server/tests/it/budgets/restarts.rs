@@ -105,7 +105,8 @@ fn what_a_killed_process_held_is_charged_to_the_buckets_that_held_it() {
         answer.status()
     };
     assert_eq!((large("u-1"), large("u-2")), (200, 200));
-    stand.patch(&template, &json!({ "limit_usd": usd(2 * hold) }));
+    let room = usd(2 * hold + 100 * OUTPUT);
+    stand.patch(&template, &json!({ "limit_usd": room }));
     assert_eq!((large("u-1"), large("u-2")), (402, 200));
     assert_eq!(stand.spend(&other, LIMIT / 2).status(), 200);
 }

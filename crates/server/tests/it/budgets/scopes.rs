@@ -218,3 +218,52 @@ fn a_keys_own_budget_blocks_it_and_goes_with_a_change_of_the_key() {
         );
     }
 }
+
+#[test]
+fn a_keys_own_budget_counts_its_new_window_when_that_changes() {
+    let stand = Stand::start();
+    let own =
+        |window: &str, limit: i64| json!({"budget": {"limit_usd": usd(limit), "window": window}});
+    let key = stand.key(own("day", LIMIT));
+    stand.spent(&key, LIMIT);
+    let listed = stand.gateway.api("GET", BUDGETS, None).fine(200);
+    let budget = super::id_of(&listed["data"][0]);
+    refused(&stand.spend(&key, LIMIT), &budget, "virtual_key", "day");
+    // What was spent today was spent in this week and in this month, and the other way round.
+    for window in ["month", "day", "week", "day"] {
+        stand.gateway.patch_key(&key, &own(window, LIMIT)).fine(200);
+        refused(&stand.spend(&key, LIMIT), &budget, "virtual_key", window);
+    }
+    let more = own("month", 2 * LIMIT);
+    stand.gateway.patch_key(&key, &more).fine(200);
+    let last = stand.spent(&key, LIMIT);
+    refused(&stand.spend(&key, LIMIT), &budget, "virtual_key", "month");
+    assert_eq!(stand.spent_after(&budget, &last.request_id()), 2 * LIMIT);
+}
+
+#[test]
+fn the_key_of_a_person_counts_toward_the_teams_of_that_person_unless_it_names_one() {
+    for (setting, status) in [("true", 402), ("false", 200)] {
+        let stand = Stand::start_with(&[("LW_GATEWAY_TEAM_BUDGET_PRINCIPALS", setting)]);
+        let ((eng, _), (data, bot)) = (stand.team("eng"), stand.team("data"));
+        let anna = stand.person("anna");
+        let members = format!("/api/teams/{eng}/members");
+        stand
+            .gateway
+            .api("POST", &members, Some(&json!({ "userId": anna })));
+        let scope = json!({"kind": "team", "team_id": eng});
+        let budget = stand.budget(&scope, json!({ "allow_unreachable": true }));
+        let key = stand.key(json!({ "principal_user_id": anna }));
+        let elsewhere = stand.key(json!({
+            "principal_user_id": anna, "trace_project_id": bot,
+            "scopes": [{"scope_type": "team", "scope_id": data}],
+        }));
+        stand.spent(&key, LIMIT);
+        let answer = stand.spend(&key, LIMIT);
+        assert_eq!(answer.status(), status, "{setting}: {}", answer.text());
+        if status == 402 {
+            refused(&answer, &budget, "team", "month");
+        }
+        stand.spent(&elsewhere, LIMIT);
+    }
+}

@@ -88,27 +88,8 @@ fn budgets_of_key_team_and_organization_hold_and_settle_together() {
     assert_eq!(teams, keys + of(&mates));
     // Nothing is held any more: what is left of each fits to the micro-dollar.
     for budget in &budgets {
-        no_hold_is_left(&stand, &key, budget);
+        stand.has_no_hold_left(&key, budget);
     }
-}
-
-/// Leaves room in a budget for exactly one small call, and makes it.
-fn no_hold_is_left(stand: &Stand, key: &Key, budget: &str) {
-    let small = body(MODEL, Some(10), &json!({}));
-    let spent = stand.shown(budget)["spent_nano_usd"]
-        .as_i64()
-        .expect("a figure");
-    let fits = spent + most_of(&small, 10);
-    // Limits are whole micro-dollars.
-    let fits = (fits + 999) / 1_000 * 1_000;
-    stand.patch(budget, &json!({ "limit_usd": usd(fits - 1_000) }));
-    let ask = Ask::post(CHAT, &key.secret, small);
-    assert_eq!(stand.gateway.call(&ask).status(), 402, "{budget}");
-    stand.patch(budget, &json!({ "limit_usd": usd(fits) }));
-    let answer = stand.gateway.call(&ask);
-    assert_eq!(answer.status(), 200, "{budget}: {}", answer.text());
-    stand.patch(budget, &json!({ "limit_usd": usd(10 * fits) }));
-    stand.gateway.book().ended(&answer.request_id());
 }
 
 #[test]
@@ -182,5 +163,5 @@ fn an_attempt_that_fails_gives_back_what_it_held_before_the_next_one_holds() {
         figures(&stand, &[by_first, by_second, both.clone()]),
         [0, 0, 0]
     );
-    no_hold_is_left(&stand, &key, &both);
+    stand.has_no_hold_left(&key, &both);
 }

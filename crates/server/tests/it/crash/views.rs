@@ -15,19 +15,19 @@ use super::PATIENCE;
 use super::caller::{Called, Shape};
 
 /// One request in the three views.
-pub(super) struct Facts<'a> {
-    pub(super) call: &'a Called,
-    pub(super) truth: Option<&'a Truth>,
-    pub(super) entries: Option<&'a [Entry]>,
-    pub(super) id: Option<RequestId>,
+pub(crate) struct Facts<'a> {
+    pub(crate) call: &'a Called,
+    pub(crate) truth: Option<&'a Truth>,
+    pub(crate) entries: Option<&'a [Entry]>,
+    pub(crate) id: Option<RequestId>,
     /// The process was allowed to finish: nothing may be assumed.
-    pub(super) graceful: bool,
-    pub(super) prices: &'a PriceCatalogue,
+    pub(crate) graceful: bool,
+    pub(crate) prices: &'a PriceCatalogue,
 }
 
 impl Facts<'_> {
     /// What became of the request, or what is wrong with it.
-    pub(super) fn check(&self) -> Result<&'static str, String> {
+    pub(crate) fn check(&self) -> Result<&'static str, String> {
         let Called {
             plan,
             status,
@@ -90,7 +90,7 @@ impl Facts<'_> {
         }
     }
 
-    pub(super) fn estimated(
+    pub(crate) fn estimated(
         &self,
         outcome: &Entry,
         price: &ModelPrice,
@@ -128,7 +128,7 @@ impl Facts<'_> {
         Ok("estimated")
     }
 
-    pub(super) fn exact(
+    pub(crate) fn exact(
         &self,
         outcome: &Entry,
         truth: Option<Usage>,
