@@ -394,20 +394,11 @@ pub trait Ledger: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<(String, NanoUsd)>, StoreError>;
 
-    /// Whether the budget was opened.
+    /// The last budget by id that was opened. Takes no longer for many of them.
     ///
     /// # Errors
     /// The store could not be asked.
-    fn has_budget(&self, budget: &BudgetId) -> Result<bool, StoreError> {
-        self.unopened(std::slice::from_ref(budget))
-            .map(|missing| missing.is_empty())
-    }
-
-    /// Those of `budgets` that were not opened yet, in their order.
-    ///
-    /// # Errors
-    /// The store could not be asked.
-    fn unopened(&self, budgets: &[BudgetId]) -> Result<Vec<BudgetId>, StoreError>;
+    fn last_opened(&self) -> Result<Option<BudgetId>, StoreError>;
 
     /// Records what was spent before there was this budget. Only the first call for a budget counts.
     ///

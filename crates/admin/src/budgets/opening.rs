@@ -17,8 +17,8 @@ use super::view::schedule;
 use crate::Admin;
 use crate::edge::stored;
 
-/// Budgets that the ledger is asked about at once.
-const PAGE: usize = 10_000;
+/// Budgets that are read at once.
+const PAGE: usize = 1_000;
 
 /// Opens a budget that is about to be created.
 ///
@@ -40,30 +40,35 @@ pub(crate) fn open_empty(admin: &Admin, row: &Budget) -> Result<(), Error> {
     admin.ledger.open_budget(&row.id, &[]).map_err(stored)
 }
 
-/// Opens every live budget that is not open: those of a version that had no openings. Call it before
-/// anything is served. Returns how many there were; when there is none it asks each store once.
+/// Opens the live budgets that come after the last open one: those of a version that had no openings, or
+/// all that a ledger put back from a copy does not know. Call it before anything is served. Returns how many
+/// were opened; when there is none it asks each store once, however many budgets there are.
+///
+/// Looking behind the last one is enough. Whoever creates a budget opens it first; ids follow the time; and
+/// this goes through them in their order, so that it never leaves one behind when it is cut short.
 ///
 /// A budget whose row makes no sense is passed over: it must not keep the others from being served.
 ///
 /// # Errors
 /// A store cannot be asked. What was opened stays open; the next call goes on from there.
 pub fn open_missing(books: Books<'_>, now: UnixMicros) -> Result<u64, Error> {
-    let live = books.store.live_budgets().map_err(stored)?;
+    let mut last = books.ledger.last_opened().map_err(stored)?;
     let mut opened = 0;
-    for page in live.chunks(PAGE) {
-        let ids: Vec<_> = page.iter().map(|(_, id)| id.clone()).collect();
-        let missing: BTreeSet<_> = (books.ledger.unopened(&ids).map_err(stored)?)
-            .into_iter()
-            .collect();
-        for (organization, id) in page.iter().filter(|(_, id)| missing.contains(id)) {
+    loop {
+        let page = books.store.live_budgets(last.as_ref(), PAGE);
+        let page = page.map_err(stored)?;
+        for (organization, id) in &page {
             match open_stored(books, organization, id, now) {
                 Ok(()) => opened += 1,
                 Err(error) if error.code() == Code::StoreUnavailable => return Err(error),
                 Err(error) => tracing::error!(%error, budget = %id, "a budget cannot be opened"),
             }
         }
+        match page.into_iter().next_back() {
+            Some((_, id)) => last = Some(id),
+            None => return Ok(opened),
+        }
     }
-    Ok(opened)
 }
 
 fn open_stored(

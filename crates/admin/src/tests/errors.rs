@@ -213,7 +213,7 @@ impl lw_store::ledger::Ledger for Gone {
     ) -> Result<Vec<(String, lw_core::NanoUsd)>, StoreError> {
         Err(gone())
     }
-    fn unopened(&self, _: &[lw_core::BudgetId]) -> Result<Vec<lw_core::BudgetId>, StoreError> {
+    fn last_opened(&self) -> Result<Option<lw_core::BudgetId>, StoreError> {
         Err(gone())
     }
     fn open_budget(
