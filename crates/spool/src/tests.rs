@@ -192,8 +192,8 @@ impl Ledger for Moody {
     fn last_opened(&self) -> Result<Option<BudgetId>, StoreError> {
         self.ledger.last_opened()
     }
-    fn open_budget(&self, budget: &BudgetId, openings: &[Opening]) -> Result<(), StoreError> {
-        self.ledger.open_budget(budget, openings)
+    fn open_budgets(&self, budgets: &[(BudgetId, Vec<Opening>)]) -> Result<(), StoreError> {
+        self.ledger.open_budgets(budgets)
     }
 }
 

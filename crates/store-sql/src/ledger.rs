@@ -377,9 +377,13 @@ impl Ledger for SqliteLedger {
         self.database.read(budgets::last_opened)
     }
 
-    fn open_budget(&self, budget: &BudgetId, openings: &[Opening]) -> Result<(), StoreError> {
-        self.database
-            .write(|db| budgets::open(db, budget, openings))
+    fn open_budgets(&self, opened: &[(BudgetId, Vec<Opening>)]) -> Result<(), StoreError> {
+        self.database.write(|db| {
+            for (budget, openings) in opened {
+                budgets::open(db, budget, openings)?;
+            }
+            Ok(())
+        })
     }
 }
 

@@ -400,11 +400,12 @@ pub trait Ledger: Send + Sync + 'static {
     /// The store could not be asked.
     fn last_opened(&self) -> Result<Option<BudgetId>, StoreError>;
 
-    /// Records what was spent before there was this budget. Only the first call for a budget counts.
+    /// Records what was spent before there were these budgets, all of it or nothing. Only the first call for
+    /// a budget counts.
     ///
     /// # Errors
-    /// The store could not be written; the budget is as it was.
-    fn open_budget(&self, budget: &BudgetId, openings: &[Opening]) -> Result<(), StoreError>;
+    /// The store could not be written; the budgets are as they were.
+    fn open_budgets(&self, budgets: &[(BudgetId, Vec<Opening>)]) -> Result<(), StoreError>;
 }
 
 /// Takes an entry of [`Entry::budgets`] apart: the budget, and the member or nothing.

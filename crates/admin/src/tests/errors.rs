@@ -216,10 +216,9 @@ impl lw_store::ledger::Ledger for Gone {
     fn last_opened(&self) -> Result<Option<lw_core::BudgetId>, StoreError> {
         Err(gone())
     }
-    fn open_budget(
+    fn open_budgets(
         &self,
-        _: &lw_core::BudgetId,
-        _: &[lw_store::ledger::Opening],
+        _: &[(lw_core::BudgetId, Vec<lw_store::ledger::Opening>)],
     ) -> Result<(), StoreError> {
         Err(gone())
     }

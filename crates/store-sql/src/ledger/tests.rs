@@ -81,8 +81,8 @@ impl Ledger for Temporary {
     fn last_opened(&self) -> Result<Option<BudgetId>, StoreError> {
         self.0.last_opened()
     }
-    fn open_budget(&self, budget: &BudgetId, openings: &[Opening]) -> Result<(), StoreError> {
-        self.0.open_budget(budget, openings)
+    fn open_budgets(&self, budgets: &[(BudgetId, Vec<Opening>)]) -> Result<(), StoreError> {
+        self.0.open_budgets(budgets)
     }
 }
 

@@ -236,13 +236,16 @@ fn a_budget_is_opened_once(ledger: &dyn Both) {
     };
     let before = [opening("", 0, 300), opening("", 3, 20)];
     let of_members = [opening("user_1", 3, 20), opening("user_2", 3, 4_000)];
-    for _ in 0..2 {
-        ledger.open_budget(&ids[1], &before).expect("opens");
-        assert!(last().is_some());
-        ledger.open_budget(&ids[0], &of_members).expect("opens");
+    let both = [
+        (ids[1].clone(), before.to_vec()),
+        (ids[0].clone(), of_members.to_vec()),
+    ];
+    for opened in [&both[..1], &both, &both] {
+        ledger.open_budgets(opened).expect("opens");
     }
     assert_eq!(last().as_ref(), Some(&ids[0]));
-    ledger.open_budget(&ids[2], &[]).expect("opens");
+    let third = [(ids[2].clone(), Vec::new())];
+    ledger.open_budgets(&third).expect("opens");
     assert_eq!(last().as_ref(), Some(&ids[2]));
     let from = |n| {
         let spent = ledger.budget_spent(&budget("a"), "", at(n));
