@@ -231,6 +231,8 @@ pub(crate) fn refused(
     if let Some(dispatch) = call.dispatch.as_mut() {
         dispatch.outcome = outcome(status, true);
         dispatch.status = Some(status);
+        // A refusal costs nothing, wherever it stands; a failure may have.
+        dispatch.served &= status >= 500;
     }
     let failure = Failure {
         status: Some(status),
