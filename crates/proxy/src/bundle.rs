@@ -7,7 +7,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use lw_core::{ModelProviderId, OrganizationId, ProjectId, TeamId, UnixMicros, VirtualKeyId};
+use lw_core::{
+    ModelProviderId, OrganizationId, ProjectId, TeamId, UnixMicros, UserId, VirtualKeyId,
+};
 use lw_engine::access::{Level, Place as Where};
 use lw_engine::eligible::{Eligible, Policy, PolicyStrategy, Provider, eligible};
 use lw_engine::price::{OwnPrice, PriceCatalogue};
@@ -43,6 +45,8 @@ pub struct Bundle {
     pub organization_id: OrganizationId,
     /// Where traces and spend are filed.
     pub project_id: ProjectId,
+    /// The person that it belongs to, if it is a personal key.
+    pub principal: Option<UserId>,
     /// The team of that project.
     pub team_id: TeamId,
     /// The first 13 characters of the secret.
@@ -170,6 +174,7 @@ pub fn compile(
         own_prices: own_prices(&prices),
         capture: capture(config.capture_payload.as_deref(), &organization),
         key_id: key.id,
+        principal: key.principal_user_id,
         organization_id: key.organization_id,
         project_id: trace_project.id,
         team_id: trace_project.team_id,

@@ -327,6 +327,7 @@ async fn prepare(
     inbound.addressed = addressed;
     call.inbound = Some(inbound);
     let demand = stages::read(call, &bundle, surface)?;
+    call.note_limits();
     let asked = caching::requested(request)?;
     let body = foreign::body_of(call);
     policy::body(&bundle, surface, &body).await?;
@@ -341,6 +342,7 @@ async fn prepare(
     }
     call.checked = precheck(&gateway, &bundle, call.end_user()).await?;
     plan.narrow(&bundle, &call.checked)?;
+    call.notes.candidates = plan.steps.len();
     Ok(plan)
 }
 

@@ -98,7 +98,7 @@ impl SoFar {
 
     fn skipped(&mut self, call: &mut Call, skipped: Skipped) {
         let Skipped { outcome, error } = skipped;
-        call.pass_over(outcome);
+        call.pass_over(outcome, &error);
         let known = self.skipped.as_ref().map(Error::code);
         if known.is_none_or(|code| code == Code::CircuitOpen) {
             self.skipped = Some(error);
