@@ -95,8 +95,6 @@ codes! {
     BudgetExceeded = ("budget_exceeded", 402, Customer);
     /// A strict `block` budget applies and nobody knows what the model costs.
     ModelUnpriced = ("model_unpriced", 403, Customer);
-    /// A guardrail refuses.
-    GuardrailBlocked = ("guardrail_blocked", 403, Customer);
     /// A guardrail stopped a stream; only ever inside a stream.
     StreamChunkBlocked = ("stream_chunk_blocked", 403, Customer, "guardrail_blocked");
     /// A budget for each end user applies and the request names none.
@@ -109,6 +107,8 @@ codes! {
     ProviderRateLimitExceeded = ("provider_rate_limit_exceeded", 429, Customer, "rate_limit_exceeded");
     /// A parameter cannot be honoured on this lane.
     UnsupportedParameter = ("unsupported_parameter", 400, Customer);
+    /// A guardrail stopped the request or its answer; `meta.policies_triggered` says which.
+    GuardrailBlocked = ("guardrail_blocked", 403, Customer);
     /// No such route, or no such model in the list.
     NotFound = ("not_found", 404, Customer);
     /// The method is not served on this route.
@@ -123,14 +123,14 @@ codes! {
     ChainExhausted = ("chain_exhausted", 502, Provider);
     /// Every candidate was skipped by its circuit breaker.
     CircuitOpen = ("circuit_open", 503, Provider);
-    /// A guardrail could not run, and its direction fails closed.
-    GuardrailUnavailable = ("guardrail_upstream_unavailable", 503, Platform);
     /// The key could not be looked up.
     AuthUpstreamUnavailable = ("auth_upstream_unavailable", 503, Platform);
     /// The spend could not be recorded.
     BudgetUnavailable = ("budget_unavailable", 503, Platform);
     /// A policy rule of the key is no pattern, so nothing that needs it is let through.
     PolicyRulesInvalidRegex = ("policy_rules_invalid_regex", 503, Customer, "service_unavailable");
+    /// A guardrail could not be asked, and nothing passes without it.
+    GuardrailUpstreamUnavailable = ("guardrail_upstream_unavailable", 503, Platform);
     /// The process is at one of its bounds (bytes in flight, connections).
     Overloaded = ("service_unavailable", 503, Platform);
     /// The provider did not answer in time.

@@ -265,6 +265,22 @@ fn validator(schema: &Value) -> Result<jsonschema::Validator, CompileError> {
 }
 
 impl BuiltIn {
+    /// Judges what is in texts only when they are put together: the parts of one message, in one piece. Looks for
+    /// what must not be there; what is counted or wanted is the business of [`Self::check`]. Never modifies.
+    #[must_use]
+    pub fn check_together(&self, runs: &[&str]) -> Verdict {
+        match &self.0 {
+            Check::AnyPattern(_) | Check::Words(_) | Check::Pii { redact: false, .. } => {
+                self.check(runs)
+            }
+            Check::AllPatterns(_)
+            | Check::NoPattern(_)
+            | Check::Pii { redact: true, .. }
+            | Check::Schema(_)
+            | Check::Length { .. } => Verdict::Allow,
+        }
+    }
+
     /// Judges texts.
     #[must_use]
     pub fn check(&self, texts: &[&str]) -> Verdict {

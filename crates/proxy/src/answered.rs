@@ -2,35 +2,35 @@
 //!
 //! Nothing has gone out to the caller when a setback is returned. Start at [`answered`].
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use lw_core::{BodyForm, Code, Error};
 use lw_upstream::UpstreamBody;
 use lw_wire::Surface;
 use lw_wire::tap::{MOST_HELD, Tap, provider_error_name};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::attempt::CallerHead;
+use crate::beginning::Beginning;
 use crate::bundle::Capture;
 use crate::call::{Call, Ending, micros};
 use crate::convert::Conversion;
 use crate::foreign::Exchange;
+use crate::refusal::refuse_after;
 use crate::relay::Relay;
 use crate::reply::{Reply, ReplyBody};
 use crate::setback::{Fallen, Held, Setback};
-use crate::{caching, headers, translated};
+use crate::{caching, exhausted, guarded, headers, translated};
 
 /// JSON answers up to this size are held back, so that their head can tell what they say.
 const HELD_BACK: usize = 256 * 1024;
 /// Error answers up to this size are held back and searched for our credential.
 pub(crate) const ERROR_HELD: usize = 1024 * 1024;
-/// How long the head of a stream waits for its first bytes, to leave in one write with them.
-const FIRST_BYTES: Duration = Duration::from_millis(20);
+/// The largest answer that guardrails check.
+const LARGEST_CHECKED: usize = 32 * 1024 * 1024;
 
 /// Turns the provider's answer into ours. `more`: another candidate may follow, so that an answer counts as
 /// one only when its first event is there and says so (data-plane 13.2).
@@ -69,7 +69,7 @@ pub(crate) async fn answered(
                 };
                 Setback::theirs(held).of(call)
             }
-            Err(error) => Setback::ours(error).of(broken(call)),
+            Err(error) => translated::unreadable(call, error),
         });
     }
     let as_list = surface.is_gemini() && !asks_for_events(head.query.as_deref());
@@ -92,31 +92,15 @@ pub(crate) async fn answered(
             Ok(body) => body,
             // Nothing went out yet: this is an ordinary error with its own status (17.1).
             Err(error) => {
-                let timed_out = error.code() == Code::UpstreamTimeout;
-                set_outcome(&mut call, if timed_out { "timeout" } else { "network" });
-                return Err(Setback::ours(error)
-                    .having_seen(beginning.tap(form))
-                    .of(call));
+                call.broke_off(&error);
+                let seen = beginning.tap(form);
+                return Err(Setback::ours(error).having_seen(seen).of(call));
             }
         };
-        if let Some(failure) = beginning.failure() {
+        let provider = call.lane().map_or("unknown", |lane| lane.kind.as_str());
+        if let Some(failure) = beginning.failure(provider) {
             // The same, told inside a stream that had just begun.
-            return Err(translated::refused(call, &parts.headers, &failure));
-        }
-        if let Some(name) = beginning.error() {
-            // Passed on as it came, should nobody else answer.
-            set_outcome(&mut call, "retryable_5xx");
-            let rest = whole(&call, body, ERROR_HELD, "an error").await;
-            let mut pieces = beginning.pieces;
-            pieces.extend(rest.ok());
-            let body = call.without_secrets(pieces.concat().into());
-            let held = Held {
-                status: parts.status,
-                head: reply_head,
-                body,
-                name: Some(name),
-            };
-            return Err(Setback::theirs(held).of(call));
+            return Err(translated::refused(call, &parts.headers, failure));
         }
         call.accepted();
         let Beginning {
@@ -132,6 +116,10 @@ pub(crate) async fn answered(
     } else {
         let mut tap = tap(&call, form, MOST_HELD, native);
         let mode = call.cache.mode;
+        if guarded::checks_answers(&call) {
+            // Boxed: few keys check answers.
+            return Box::pin(checked(call, body, parts.status, reply_head, tap)).await;
+        }
         match json(&mut call, body, &mut tap).await {
             Ok(Json::Whole(pieces, cached)) => {
                 let outcome = caching::outcome(mode, cached);
@@ -153,15 +141,39 @@ pub(crate) async fn answered(
     Ok(reply)
 }
 
-fn set_outcome(call: &mut Call, outcome: &'static str) {
-    if let Some(dispatch) = call.dispatch.as_mut() {
-        dispatch.outcome = outcome;
-    }
-}
-
-fn broken(mut call: Box<Call>) -> Box<Call> {
-    set_outcome(&mut call, "network");
-    call
+/// A JSON answer of a key that checks answers: it is held back as a whole.
+async fn checked(
+    mut call: Box<Call>,
+    body: UpstreamBody,
+    status: StatusCode,
+    mut head: HeaderMap,
+    mut tap: Tap,
+) -> Result<Reply, Box<Fallen>> {
+    let body = match whole(&call, body, LARGEST_CHECKED, "an answer").await {
+        Ok(body) => body,
+        Err(error) => {
+            call.broke_off(&error);
+            return Err(Setback::ours(error).having_seen(tap).of(call));
+        }
+    };
+    tap.push(&body);
+    let body = match Box::pin(guarded::answer(&mut call, tap.form(), body)).await {
+        Ok(body) => body,
+        Err(error) => return Ok(refuse_after(&mut call, error, Some(&mut tap))),
+    };
+    call.bytes_out = body.len() as u64;
+    call.first_byte_us = Some(micros(call.start));
+    call.accepted();
+    let mode = call.cache.mode;
+    let _ = call.end(&Ending::Complete, Some(&mut tap));
+    let usage = tap.observed().billable();
+    let read = usage.is_some_and(|usage| usage.cache_read > 0);
+    let outcome = caching::outcome(mode, read);
+    head.insert(headers::CACHE, HeaderValue::from_static(outcome));
+    let mut reply = Response::new(ReplyBody::whole(vec![body]));
+    *reply.status_mut() = status;
+    *reply.headers_mut() = head;
+    Ok(reply)
 }
 
 /// What looks at an answer. One that is the provider's own may say what was left there.
@@ -244,113 +256,6 @@ fn held_of_stream(call: &Call) -> usize {
     }
 }
 
-/// The first bytes of a stream, in the caller's form.
-struct Beginning {
-    pieces: Vec<Bytes>,
-    conversion: Option<Box<Conversion>>,
-    /// Sees the same bytes, to know whether an event has come and what it says. Only when another candidate
-    /// may follow.
-    scratch: Option<Box<Tap>>,
-}
-
-impl Beginning {
-    fn new(conversion: Option<Box<Conversion>>, form: BodyForm, more: bool) -> Self {
-        Self {
-            pieces: Vec::new(),
-            conversion,
-            scratch: more.then(|| Box::new(Tap::new(form, 0))),
-        }
-    }
-
-    /// Reads the first bytes, so that head and first bytes leave in one write: for a moment, or until the
-    /// first event is whole when another candidate may follow.
-    async fn read(&mut self, call: &Call, mut body: UpstreamBody) -> Result<UpstreamBody, Error> {
-        let more = self.scratch.is_some();
-        let deadline = call.attempt_deadline();
-        while !self.is_decided() {
-            let next = if more {
-                match timeout_at(deadline, body.frame()).await {
-                    Ok(next) => next,
-                    Err(_) => {
-                        return Err(Error::new(
-                            Code::UpstreamTimeout,
-                            "the provider's stream did not begin in time",
-                        ));
-                    }
-                }
-            } else {
-                match timeout(FIRST_BYTES, body.frame()).await {
-                    Ok(next) => next,
-                    Err(_) => break,
-                }
-            };
-            match next {
-                Some(Ok(frame)) => {
-                    if let Ok(piece) = frame.into_data() {
-                        self.push(piece);
-                    }
-                }
-                Some(Err(error)) => {
-                    return Err(Error::new(
-                        Code::ProviderError,
-                        "the provider broke off before its answer began",
-                    )
-                    .because(error));
-                }
-                None => break,
-            }
-            if !more {
-                break;
-            }
-        }
-        Ok(body)
-    }
-
-    fn push(&mut self, piece: Bytes) {
-        let piece = match &mut self.conversion {
-            Some(conversion) => Bytes::from(conversion.push(&piece)),
-            None => piece,
-        };
-        if let Some(scratch) = &mut self.scratch {
-            scratch.push(&piece);
-        }
-        if !piece.is_empty() {
-            self.pieces.push(piece);
-        }
-    }
-
-    /// The failure that the provider told before anything else, in another dialect than the caller's.
-    fn failure(&self) -> Option<lw_translate::ir::Failure> {
-        let conversion = self.conversion.as_ref()?;
-        let failure = conversion.failure().filter(|_| !conversion.has_begun());
-        failure.cloned()
-    }
-
-    /// The type or code of the error that the stream begins with, when that matters.
-    fn error(&self) -> Option<String> {
-        let observed = self.scratch.as_ref()?.observed();
-        let first = observed.events <= 1;
-        observed.stream_error.clone().filter(|_| first)
-    }
-
-    fn is_decided(&self) -> bool {
-        let seen = |tap: &Tap| {
-            let observed = tap.observed();
-            observed.events > 0 || observed.complete || observed.stream_error.is_some()
-        };
-        let told =
-            |conversion: &Conversion| conversion.has_begun() || conversion.failure().is_some();
-        self.scratch.as_deref().is_some_and(seen) || self.conversion.as_deref().is_some_and(told)
-    }
-
-    /// What was seen.
-    fn tap(self, form: BodyForm) -> Tap {
-        let mut tap = Tap::new(form, 0);
-        self.pieces.iter().for_each(|piece| tap.push(piece));
-        tap
-    }
-}
-
 enum Json {
     /// All of it, and whether the provider's prompt cache was read. The call has ended.
     Whole(Vec<Bytes>, bool),
@@ -398,9 +303,7 @@ async fn json(call: &mut Call, mut body: UpstreamBody, tap: &mut Tap) -> Result<
             Ok(Some(data)) => data,
             Ok(None) => break,
             Err(error) => {
-                if let Some(dispatch) = call.dispatch.as_mut() {
-                    dispatch.outcome = "network";
-                }
+                call.broke_off(&error);
                 return Err(error);
             }
         };
@@ -453,7 +356,7 @@ pub(crate) async fn whole(
 }
 
 /// Reads a provider's error as it came, and its type or code. Only our own secrets, should they stand in
-/// there, are taken out.
+/// there, are taken out, and what it says about the provider's account.
 pub(crate) async fn provider_error(
     call: &Call,
     body: UpstreamBody,
@@ -461,5 +364,5 @@ pub(crate) async fn provider_error(
     let whole = whole(call, body, ERROR_HELD, "an error").await?;
     let whole = call.without_secrets(whole);
     let name = provider_error_name(&whole);
-    Ok((whole, name))
+    Ok((exhausted::covered(call.status, whole), name))
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use http::header::HeaderValue;
-use lw_core::{Code, Error, ModelProviderId, NanoUsd};
+use lw_core::{Code, Error, ModelProviderId, NanoUsd, UnixMicros};
 use lw_governor::books::{Account, Accounts, Near, Refusal, Standing};
 use lw_store::rows::OnBreach;
 
@@ -27,26 +27,20 @@ pub(crate) struct Checked {
     pub(crate) of_end_user: Vec<Arc<Account>>,
 }
 
-/// Compares what is spent with the limits, before anything is held.
+/// Compares what is spent with the limits, before anything is held. `of_end_user`: [`accounts_of`].
 ///
 /// # Errors
-/// A budget is spent that refuses whichever provider serves; no end user is named although a budget for each
-/// applies; or such an account cannot be read.
-pub(crate) async fn precheck(
-    gateway: &Gateway,
-    bundle: &Arc<Bundle>,
-    end_user: Option<&str>,
+/// A budget is spent that refuses whichever provider serves.
+pub(crate) fn precheck(
+    bundle: &Bundle,
+    of_end_user: Vec<Arc<Account>>,
+    now: UnixMicros,
 ) -> Result<Checked, Error> {
     let governed = &bundle.governed;
-    let mut checked = Checked::default();
-    if governed.accounts.is_empty() && governed.templates.is_empty() {
-        return Ok(checked);
-    }
-    if !governed.templates.is_empty() {
-        let end_user = end_user.ok_or_else(no_end_user)?;
-        checked.of_end_user = Box::pin(accounts_of(gateway, bundle, end_user)).await?;
-    }
-    let now = gateway.clock.now();
+    let mut checked = Checked {
+        of_end_user,
+        ..Checked::default()
+    };
     let all;
     let accounts = if checked.of_end_user.is_empty() {
         &governed.accounts
@@ -54,6 +48,9 @@ pub(crate) async fn precheck(
         all = governed.accounts.with(checked.of_end_user.iter().cloned());
         &all
     };
+    if accounts.is_empty() {
+        return Ok(checked);
+    }
     let mut warnings = String::new();
     for near in accounts.near(now) {
         let Near {
@@ -118,24 +115,30 @@ impl Checked {
     }
 }
 
-/// The accounts of an end user. One that cannot be read is left out where its budget only warns.
-async fn accounts_of(
+/// The accounts of the request's end user, for a key with a budget for each. One that cannot be read is left
+/// out where its budget only warns.
+///
+/// # Errors
+/// No end user is named, or an account of a budget that refuses cannot be read.
+pub(crate) async fn accounts_of(
     gateway: &Gateway,
     bundle: &Arc<Bundle>,
-    end_user: &str,
+    end_user: Option<&str>,
 ) -> Result<Vec<Arc<Account>>, Error> {
+    let end_user = end_user.ok_or_else(no_end_user)?;
     let mut accounts = Vec::with_capacity(bundle.governed.templates.len());
     for (index, template) in bundle.governed.templates.iter().enumerate() {
         if let Some(account) = template.held(end_user) {
             accounts.push(account);
             continue;
         }
-        let (source, bundle, user) = (gateway.source.clone(), bundle.clone(), end_user.to_owned());
+        let (lookups, bundle, user) =
+            (gateway.lookups.clone(), bundle.clone(), end_user.to_owned());
         let now = gateway.clock.now();
         let read = tokio::task::spawn_blocking(move || {
             let governed = &bundle.governed;
             let template = governed.templates.get(index)?;
-            Some(template.read(governed, &*source, &user, now))
+            Some(template.read(governed, &*lookups.source, &user, now))
         });
         let failed = match read.await {
             Ok(Some(Ok(account))) => {
@@ -159,7 +162,7 @@ async fn accounts_of(
     Ok(accounts)
 }
 
-fn no_end_user() -> Error {
+pub(crate) fn no_end_user() -> Error {
     Error::new(
         Code::EndUserRequired,
         "this virtual key has a budget for each end user, and the request names none",

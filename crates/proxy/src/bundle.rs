@@ -7,9 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use lw_core::{
-    ModelProviderId, OrganizationId, ProjectId, TeamId, UnixMicros, UserId, VirtualKeyId,
-};
+use lw_core::{ModelProviderId, OrganizationId, ProjectId, TeamId, UnixMicros, VirtualKeyId};
 use lw_engine::access::{Level, Place as Where};
 use lw_engine::eligible::{Eligible, Policy, PolicyStrategy, Provider, eligible};
 use lw_engine::price::{OwnPrice, PriceCatalogue};
@@ -23,6 +21,7 @@ use lw_store::rows::{
 use serde::Deserialize;
 
 use crate::governed::{Governed, Live, OwnCache, OwnSettings};
+use crate::guardrail::Attachment;
 use crate::lane::Lane;
 use crate::lane::compile::Compiler;
 use crate::shelf::Shelf;
@@ -45,8 +44,6 @@ pub struct Bundle {
     pub organization_id: OrganizationId,
     /// Where traces and spend are filed.
     pub project_id: ProjectId,
-    /// The person that it belongs to, if it is a personal key.
-    pub principal: Option<UserId>,
     /// The team of that project.
     pub team_id: TeamId,
     /// The first 13 characters of the secret.
@@ -102,6 +99,7 @@ struct KeyConfig {
     rate_limits: RateLimit,
     policy_rules: Option<serde_json::Value>,
     cache: OwnCache,
+    guardrail_attachments: Vec<Attachment>,
     metadata: KeyMetadata,
 }
 
@@ -146,9 +144,10 @@ pub fn compile(
         rate_limits: config.rate_limits,
         policy_rules: config.policy_rules,
         cache: config.cache,
+        guardrails: config.guardrail_attachments,
         tags: config.metadata.tags,
     };
-    let governed = Governed::compile(&record, &lanes, &own, live)?;
+    let governed = Governed::compile(&record, &lanes, &own, &compiler.sealer, live)?;
     let KeyRecord {
         key,
         previous_secret,
@@ -174,7 +173,6 @@ pub fn compile(
         own_prices: own_prices(&prices),
         capture: capture(config.capture_payload.as_deref(), &organization),
         key_id: key.id,
-        principal: key.principal_user_id,
         organization_id: key.organization_id,
         project_id: trace_project.id,
         team_id: trace_project.team_id,
@@ -194,13 +192,16 @@ pub fn compile(
     })
 }
 
-/// The providers of a key in dispatch order, with their own ceilings, and what is left out of it.
+/// A provider with its own ceilings.
+type OwnLane = (Arc<Lane>, RateLimit);
+
+/// The providers of a key in dispatch order, and what is left out of it.
 fn reached(
     record: &KeyRecord,
     allowed: &[String],
     compiler: &Compiler,
     shelf: &Shelf,
-) -> Result<(Vec<(Arc<Lane>, RateLimit)>, Reach), CompileError> {
+) -> Result<(Vec<OwnLane>, Reach), CompileError> {
     let providers = &record.providers;
     let order = dispatch_order(&record.key, providers, record.policy.as_ref(), allowed);
     let mut reach = Reach::default();

@@ -60,8 +60,13 @@ pub(crate) fn decide(
     cache_rule::decide(header, rules, bundle.governed.cache_default, &facts)
 }
 
-/// The edits of a caller's own body for a provider.
+/// The edits of a caller's own body for a provider that reads its dialect.
 pub(crate) fn edits(mode: CacheMode, surface: Surface, lane: &Lane, body: &[u8]) -> Edits {
+    // Of those who speak the Messages API, only these are known to take markers.
+    let takes_markers = matches!(
+        lane.kind,
+        LaneKind::Anthropic | LaneKind::Bedrock | LaneKind::Vertex
+    );
     match mode {
         CacheMode::Respect => Edits::default(),
         // OpenAI caches by itself: there is nothing to take out.
@@ -69,7 +74,9 @@ pub(crate) fn edits(mode: CacheMode, surface: Surface, lane: &Lane, body: &[u8])
             Edits::default()
         }
         CacheMode::Disable => cache::disable(surface, body),
-        CacheMode::Force { .. } | CacheMode::Auto if surface != Surface::Messages => {
+        CacheMode::Force { .. } | CacheMode::Auto
+            if surface != Surface::Messages || !takes_markers =>
+        {
             Edits::default()
         }
         CacheMode::Force { ttl } => cache::force(body, ttl),
@@ -77,9 +84,22 @@ pub(crate) fn edits(mode: CacheMode, surface: Surface, lane: &Lane, body: &[u8])
     }
 }
 
-/// What the writer of a translated body is told. Bodies of the Messages API are edited before they are read.
-pub(crate) fn wish(mode: CacheMode, from: Dialect, to: Dialect, body: &[u8]) -> CacheWish {
-    if from == Dialect::Messages || !matches!(to, Dialect::Messages | Dialect::Converse) {
+/// What of a mode makes sense for a body that is written anew in `to`: nothing is marked for a provider
+/// that takes no markers, and [`CacheMode::Auto`] is for `claude` alone.
+pub(crate) const fn written(mode: CacheMode, to: Dialect, claude: bool) -> CacheMode {
+    let takes_markers = matches!(to, Dialect::Messages | Dialect::Converse);
+    match mode {
+        CacheMode::Respect | CacheMode::Disable => mode,
+        CacheMode::Force { .. } if takes_markers => mode,
+        CacheMode::Auto if takes_markers && claude => mode,
+        CacheMode::Force { .. } | CacheMode::Auto => CacheMode::Respect,
+    }
+}
+
+/// What the writer of a translated body is told, of a mode that was [`written`]. Bodies of the Messages API
+/// are edited before they are read.
+pub(crate) fn wish(mode: CacheMode, from: Dialect, body: &[u8]) -> CacheWish {
+    if from == Dialect::Messages {
         return CacheWish::None;
     }
     match mode {
@@ -100,5 +120,27 @@ pub(crate) const fn outcome(mode: CacheMode, read: bool) -> &'static str {
         _ if read => "hit",
         CacheMode::Force { .. } => "force",
         _ => "miss",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_marked_for_whoever_takes_no_markers() {
+        let force = CacheMode::Force { ttl: Some(60) };
+        for to in [Dialect::Chat, Dialect::Responses, Dialect::Gemini] {
+            for mode in [force, CacheMode::Auto] {
+                assert_eq!(written(mode, to, false), CacheMode::Respect, "{to:?}");
+            }
+            // A cache that a body names is taken out for everybody.
+            assert_eq!(written(CacheMode::Disable, to, false), CacheMode::Disable);
+        }
+        for to in [Dialect::Messages, Dialect::Converse] {
+            assert_eq!(written(force, to, false), force);
+            assert_eq!(written(CacheMode::Auto, to, true), CacheMode::Auto);
+            assert_eq!(written(CacheMode::Auto, to, false), CacheMode::Respect);
+        }
     }
 }

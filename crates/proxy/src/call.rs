@@ -42,6 +42,7 @@ use crate::bundle::Bundle;
 use crate::decisions::Notes;
 use crate::ended::Ended;
 use crate::gate::Pass;
+use crate::guarded::{self, Afterwards};
 use crate::headers;
 use crate::inbound::Inbound;
 use crate::lane::Lane;
@@ -94,6 +95,10 @@ pub(crate) struct Call {
     spent_before: NanoUsd,
     /// What is done about the provider's prompt cache.
     pub(crate) cache: Decision,
+    /// What guardrails did.
+    pub(crate) guardrails: guarded::Facts,
+    /// The check of a stream that has gone out.
+    pub(crate) afterwards: Option<Box<Afterwards>>,
     /// What the key's rate limits reserved for the request.
     pub(crate) grant: Option<Grant>,
     /// What is known of its budgets.
@@ -149,6 +154,8 @@ impl Call {
             attempt: 0,
             spent_before: NanoUsd::ZERO,
             cache: Decision::default(),
+            guardrails: guarded::Facts::default(),
+            afterwards: None,
             grant: None,
             checked: Checked::default(),
             notes: Notes::default(),
@@ -219,9 +226,8 @@ impl Call {
             }),
             cache_mode: self.cache.mode.as_str(),
             fallbacks: self.fallbacks(),
-            limits: self
-                .standing()
-                .map(|(standing, now)| (standing, now, self.dialect())),
+            walked: self.dispatch.is_some() || !self.tried.is_empty(),
+            limits: self.limits(),
             budget_warning: self.checked.warning.clone(),
             renamed_max_tokens: self
                 .dispatch
@@ -238,6 +244,17 @@ impl Call {
                 (lane.kind.as_str(), model.filter(|model| !model.is_empty()))
             }),
         }
+    }
+
+    /// What is left of the key's ceilings, for the headers.
+    fn limits(&self) -> Option<(Standing, UnixMicros, Dialect)> {
+        let (standing, now) = self.standing()?;
+        Some((standing, now, self.dialect()))
+    }
+
+    /// Brings a stamp up to date with the end of the request, which returned what its limits had reserved.
+    pub(crate) fn restamp(&self, stamp: &mut Stamp) {
+        stamp.limits = self.limits();
     }
 
     /// Candidates that were tried or passed over before the one that the answer comes from (data-plane 13.6).
@@ -264,12 +281,29 @@ impl Call {
         !total.is_zero() && self.start.elapsed() >= total
     }
 
+    /// Labels the present attempt (data-plane 13.2).
+    pub(crate) fn came_to(&mut self, outcome: &'static str) {
+        if let Some(dispatch) = self.dispatch.as_mut() {
+            dispatch.outcome = outcome;
+        }
+    }
+
+    /// The present attempt's answer broke off, or cannot be read. One that was an error already stays the
+    /// error that its status says.
+    pub(crate) fn broke_off(&mut self, error: &Error) {
+        let answered = self.dispatch.as_ref().and_then(|dispatch| dispatch.status);
+        if answered.is_none_or(|status| (200..300).contains(&status)) {
+            self.came_to(match error.code() {
+                Code::UpstreamTimeout => "timeout",
+                _ => "network",
+            });
+        }
+    }
+
     /// The present attempt's answer is going to be the caller's.
     pub(crate) fn accepted(&mut self) {
-        if !self.tried.is_empty()
-            && let Some(dispatch) = self.dispatch.as_mut()
-        {
-            dispatch.outcome = "fallback_success";
+        if !self.tried.is_empty() {
+            self.came_to("fallback_success");
         }
     }
 
@@ -662,7 +696,21 @@ impl Call {
             ended,
             captured,
         };
-        self.worker.gateway.records.put(self.worker.index, finished);
+        match (
+            self.afterwards.take(),
+            tokio::runtime::Handle::try_current(),
+        ) {
+            // The record waits for what guardrails say of a stream that has gone out.
+            (Some(check), Ok(runtime)) => {
+                let worker = self.worker.clone();
+                runtime.spawn(async move {
+                    let flag = check.flag(&worker.gateway.metrics).await;
+                    let finished = finished.with_post_flag(flag);
+                    worker.gateway.records.put(worker.index, finished);
+                });
+            }
+            _ => self.worker.gateway.records.put(self.worker.index, finished),
+        }
     }
 
     /// What the trace is made of; `None` for a request without a tenant and for probes.
@@ -707,6 +755,7 @@ impl Call {
             attribution: std::mem::take(&mut self.attribution),
             inbound: inbound.without_body(),
             observed: tap.take_texts(),
+            guardrails: std::mem::take(&mut self.guardrails),
             stream: tap.is_stream(),
             usage: bill.usage,
             cost: (priced || self.spent_before > NanoUsd::ZERO)

@@ -24,6 +24,8 @@ pub(crate) use self::stage::Stage;
 use crate::budget::Checked;
 use crate::bundle::Bundle;
 use crate::call::{Dispatch, Tried};
+use crate::guarded;
+use crate::guardrail::Direction;
 use crate::inbound::Inbound;
 
 /// What the stages note of a request beyond what it needs itself.
@@ -74,6 +76,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) cache: &'a cache_rule::Decision,
     /// Its budgets before the walk.
     pub(crate) checked: &'a Checked,
+    /// What guardrails did.
+    pub(crate) guardrails: &'a guarded::Facts,
     /// What else the stages noted.
     pub(crate) notes: &'a Notes,
     /// Attempts and passed-over candidates before the last one.
@@ -112,7 +116,15 @@ impl Seen<'_> {
             self.cache(&mut out);
         }
         self.budgets(passed(Stage::Budget), &mut out);
+        let asked = self.last.is_some() || !self.tried.is_empty();
+        if passed(Stage::Guardrail) || asked {
+            self.guardrails(Direction::Request, &mut out);
+        }
         self.attempts(&mut out);
+        if asked {
+            self.guardrails(Direction::Response, &mut out);
+            self.guardrails(Direction::StreamChunk, &mut out);
+        }
         if let (Some(error), Some(stage)) = (self.refusal, stopped) {
             tell(&mut out, stage, Verdict::Refuse, self.refused(error));
         }
@@ -213,6 +225,49 @@ impl Seen<'_> {
                 more => format!("{more} budgets are spent to less than 80 %"),
             };
             tell(out, Stage::Budget, Verdict::Pass, detail);
+        }
+    }
+
+    /// What the guardrails of a direction came to, but for a block: that is the refusal.
+    fn guardrails(&self, direction: Direction, out: &mut Vec<Decision>) {
+        let guarded::Facts {
+            fail_open,
+            verdicts,
+            post_skipped,
+            post_flag,
+        } = self.guardrails;
+        let (word, subject) = (direction.as_str(), direction.subject());
+        let of = |pairs: &[(&'static str, &'static str)]| {
+            let own = pairs.iter().find(|(name, _)| *name == word);
+            own.map(|(_, what)| *what)
+        };
+        if let Some(reason) = of(fail_open) {
+            let detail = format!("the {subject} went on although a check failed: {reason}");
+            tell(out, Stage::Guardrail, Verdict::Warn, detail);
+        }
+        match of(verdicts) {
+            Some("modify") => {
+                let detail = format!("the {subject} was changed");
+                tell(out, Stage::Guardrail, Verdict::Info, detail);
+            }
+            None if direction == Direction::Request
+                && !self.bundle.governed.guards.is_empty(direction)
+                && of(fail_open).is_none() =>
+            {
+                let detail = format!("the {subject} may pass");
+                tell(out, Stage::Guardrail, Verdict::Pass, detail);
+            }
+            _ => {}
+        }
+        if direction == Direction::Response {
+            if let Some(why) = post_skipped {
+                let detail = format!("the {subject} was not checked: {why}");
+                tell(out, Stage::Guardrail, Verdict::Skip, detail);
+            }
+            if let Some(flag) = post_flag {
+                let detail = format!("the stream that had gone out would not have passed: {flag}");
+                tell(out, Stage::Guardrail, Verdict::Warn, detail);
+            }
         }
     }
 

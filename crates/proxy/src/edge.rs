@@ -21,7 +21,7 @@ use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 
 use crate::attempt::CallerHead;
-use crate::budget::precheck;
+use crate::budget::{accounts_of, precheck};
 use crate::call::{Call, Ending, Stamp};
 use crate::connection::ConnState;
 use crate::inbound::{Addressed, Inbound, check_length, read};
@@ -30,7 +30,7 @@ use crate::reply::{Reply, ReplyBody};
 use crate::stages::{Plan, authenticate, plan};
 use crate::walk::walk;
 use crate::worker::Worker;
-use crate::{caching, foreign, headers, kept, models, ops, policy, stages};
+use crate::{caching, foreign, guarded, headers, kept, models, ops, policy, stages};
 
 /// Bytes of a refused request that are read and thrown away.
 const DISCARD_BYTES: usize = 4 * 1024 * 1024;
@@ -103,6 +103,15 @@ fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
         Some(methods) if methods.contains(method) => Route::Operational,
         Some(_) => Route::WrongMethod("GET, HEAD"),
         None => Route::Unknown,
+    }
+}
+
+/// The surface that a POST of `path` goes to, with model and method where they stand in the path.
+pub(crate) fn surface(path: &str) -> Option<(Surface, Option<(&str, &str)>)> {
+    match route(&Method::POST, path) {
+        Route::Model(surface) => Some((surface, None)),
+        Route::Addressed(surface, model, method) => Some((surface, Some((model, method)))),
+        _ => None,
     }
 }
 
@@ -329,8 +338,11 @@ async fn prepare(
     let demand = stages::read(call, &bundle, surface)?;
     call.note_limits();
     let asked = caching::requested(request)?;
-    let body = foreign::body_of(call);
-    policy::body(&bundle, surface, &body).await?;
+    // What few keys have is boxed, so that every request does not carry the room for it.
+    if !bundle.governed.rules.is_empty() {
+        let body = foreign::body_of(call);
+        policy::body(&bundle, surface, &body).boxed().await?;
+    }
     let mut plan = plan(call, &bundle, surface, demand)?;
     if let Some(step) = plan.steps.first() {
         let kind = bundle
@@ -340,7 +352,19 @@ async fn prepare(
         let now = gateway.clock.now();
         call.cache = caching::decide(&bundle, asked, request, (kind, &step.name), now);
     }
-    call.checked = precheck(&gateway, &bundle, call.end_user()).await?;
+    let of_end_user = if bundle.governed.templates.is_empty() {
+        Vec::new()
+    } else {
+        let end_user = call.end_user().map(str::to_owned);
+        accounts_of(&gateway, &bundle, end_user.as_deref())
+            .boxed()
+            .await?
+    };
+    call.checked = precheck(&bundle, of_end_user, gateway.clock.now())?;
+    if guarded::checks_requests(&bundle) && guarded::request(call, &bundle).boxed().await? {
+        // The texts are others now, and with them what the call may cost.
+        plan.demand = stages::measured(call, surface)?;
+    }
     plan.narrow(&bundle, &call.checked)?;
     call.notes.candidates = plan.steps.len();
     Ok(plan)

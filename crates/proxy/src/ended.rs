@@ -18,6 +18,7 @@ use crate::budget::Checked;
 use crate::bundle::Bundle;
 use crate::call::{Dispatch, EndFacts, Tried};
 use crate::decisions::{Notes, Seen};
+use crate::guarded;
 use crate::inbound::Inbound;
 
 /// A request that is over. See the module.
@@ -42,6 +43,8 @@ pub(crate) struct Ended {
     /// What the body said; the body itself is in `input`.
     pub(crate) inbound: Inbound,
     pub(crate) observed: Observed,
+    /// What guardrails did.
+    pub(crate) guardrails: guarded::Facts,
     pub(crate) stream: bool,
     pub(crate) usage: Option<Usage>,
     /// `None` when the model has no price.
@@ -102,6 +105,7 @@ impl Ended {
             inbound: &self.inbound,
             cache: &self.cache,
             checked: &self.checked,
+            guardrails: &self.guardrails,
             notes: &self.notes,
             tried: &self.tried,
             last: self.last(),
@@ -184,6 +188,7 @@ impl Ended {
             chunk_count: self.stream.then_some(observed.events),
             grace_window: bundle.grace_until.is_some(),
             payload_capture: self.payload_capture.to_owned(),
+            guardrails: guardrails(self.guardrails),
             attempts,
             governance,
             decisions,
@@ -210,6 +215,30 @@ impl Ended {
             output,
         }
     }
+}
+
+/// What guardrails did, as the trace keeps it.
+fn guardrails(facts: guarded::Facts) -> Vec<(String, String)> {
+    let guarded::Facts {
+        fail_open,
+        verdicts,
+        post_skipped,
+        post_flag,
+    } = facts;
+    let pair = |name: String, value: &str| (name, value.to_owned());
+    let verdicts = verdicts
+        .into_iter()
+        .map(|(direction, verdict)| pair(format!("verdict.{direction}"), verdict));
+    let fail_open = fail_open
+        .into_iter()
+        .map(|(direction, reason)| pair(format!("fail_open.{direction}"), reason));
+    let skipped = post_skipped.map(|why| pair("post.skipped".to_owned(), why));
+    let flag = post_flag.map(|flag| pair("post_flag".to_owned(), &flag));
+    verdicts
+        .chain(fail_open)
+        .chain(skipped)
+        .chain(flag)
+        .collect()
 }
 
 /// One attempt as the trace shows it.

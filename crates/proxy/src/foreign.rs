@@ -6,7 +6,9 @@
 
 use bytes::Bytes;
 use lw_core::{Code, Error};
+use lw_engine::cache_rule::CacheMode;
 use lw_translate::messages::Door;
+use lw_translate::models::Family;
 use lw_translate::{Caller, Dialect, Outgoing, Problem, Target as For};
 use lw_wire::Surface;
 use lw_wire::splice::{Edits, Pieces, add_absent};
@@ -128,10 +130,10 @@ pub(crate) fn body_of(call: &Call) -> Bytes {
         .unwrap_or_default()
 }
 
-/// The caller's body with its prompt-cache directives as the request's mode wants them.
-fn cache_edited(call: &Call, lane: &Lane, surface: Surface) -> Bytes {
+/// The caller's body with its prompt-cache directives as `mode` wants them.
+fn cache_edited(call: &Call, lane: &Lane, surface: Surface, mode: CacheMode) -> Bytes {
     let body = body_of(call);
-    let edits = caching::edits(call.cache.mode, surface, lane, &body);
+    let edits = caching::edits(mode, surface, lane, &body);
     if edits.is_empty() {
         return body;
     }
@@ -145,7 +147,7 @@ fn streams(call: &Call) -> bool {
 /// Claude on another cloud, called in its own dialect: a few edits, no translation.
 fn near_native(call: &Call, lane: &Lane, step: &Step, betas: &[String]) -> Result<Target, Error> {
     let stream = streams(call);
-    let mut body = cache_edited(call, lane, Surface::Messages);
+    let mut body = cache_edited(call, lane, Surface::Messages, call.cache.mode);
     if let Some(cuts) = lw_translate::seals::foreign(Dialect::Messages, &body) {
         body = cuts.apply(&body).into_inner().concat().into();
     }
@@ -177,13 +179,15 @@ async fn translated(
     to: Dialect,
 ) -> Result<Target, Error> {
     let from = dialect_of(surface);
+    let claude = to == Dialect::Messages || Family::of(&step.model).is_claude();
+    let cache = caching::written(call.cache.mode, to, claude);
     let body = match from {
-        Dialect::Messages => cache_edited(call, lane, surface),
+        Dialect::Messages => cache_edited(call, lane, surface, cache),
         _ => body_of(call),
     };
     let mut request =
         lw_translate::read_request(from, &body).map_err(|problem| refusal(&problem))?;
-    request.cache_wish = caching::wish(call.cache.mode, from, to, &body);
+    request.cache_wish = caching::wish(cache, from, &body);
     let stream = streams(call);
     request.stream = stream;
     inlined(call, &mut request, to).await?;

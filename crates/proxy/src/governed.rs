@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use lw_core::{Clock, ModelProviderId, UnixMicros};
+use lw_crypto::Sealer;
 use lw_engine::budget_scope::{TeamRule, bucket_id};
 use lw_engine::cache_rule::{CacheMode, CacheRules, KeyFacts, StoredRule};
 use lw_engine::limit::Ceilings;
@@ -23,6 +24,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::bundle::CompileError;
+use crate::guardrail::{Attachment, Guards};
 use crate::lane::Lane;
 
 /// End users of a key whose accounts are remembered.
@@ -59,6 +61,8 @@ pub struct OwnSettings {
     pub policy_rules: Option<Value>,
     /// Its cache mode.
     pub cache: OwnCache,
+    /// `guardrailAttachments`.
+    pub guardrails: Vec<Attachment>,
     /// Tags.
     pub tags: Vec<String>,
 }
@@ -118,6 +122,10 @@ pub struct Governed {
     pub rules: Rules,
     /// Rules on the provider's prompt cache that may apply to the key.
     pub cache_rules: CacheRules,
+    /// Guardrails of the key.
+    pub guards: Arc<Guards>,
+    /// The person behind a personal key.
+    pub principal_id: Option<String>,
     /// The key's own cache mode.
     pub cache_default: Option<CacheMode>,
     /// Whether a budget that refuses is kept exactly, so that a model without a price cannot be asked.
@@ -136,6 +144,7 @@ impl Governed {
         record: &KeyRecord,
         lanes: &[(Arc<Lane>, RateLimit)],
         own: &OwnSettings,
+        sealer: &Sealer,
         live: &Live,
     ) -> Result<Self, CompileError> {
         let now = live.clock.now();
@@ -185,6 +194,12 @@ impl Governed {
             templates,
             strict,
             soft,
+            guards: Arc::new(Guards::compile(&record.guardrails, &own.guardrails, sealer)),
+            principal_id: record
+                .key
+                .principal_user_id
+                .as_ref()
+                .map(ToString::to_string),
             rules: rules(record, own),
             cache_rules: cache_rules(record, &own.tags),
             cache_default: own

@@ -2,12 +2,14 @@
 //!
 //! Passed on to the provider as it comes, without a bill; but on a provider that several projects share, a
 //! project finds only what its own requests made ([`crate::custody`]). What is made is recorded before the
-//! caller hears of it, and a list shows only what is its project's. Uploads go to another address of
-//! Google's and batches run where nobody sees their cost: neither is served. Start at [`call`].
+//! caller hears of it, and a list shows only what is its project's. Rate limits, rules and guardrails
+//! of requests hold as for any call. Uploads go to another address of Google's and batches run where nobody sees their cost: neither is
+//! served. Start at [`call`].
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::header::{ALLOW, CONTENT_ENCODING, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, Version};
@@ -28,12 +30,14 @@ use crate::call::{Call, Dispatch, Ending, micros};
 use crate::custody;
 use crate::edge::discard;
 use crate::foreign::{Exchange, body_of};
+use crate::gate::{Skipped, enter};
 use crate::inbound::{Inbound, check_length, read, unreadable};
 use crate::lane::Lane;
-use crate::refusal::refuse;
+use crate::refusal::{lost, refuse};
 use crate::reply::{Reply, ReplyBody};
-use crate::stages::authenticate;
+use crate::stages::{authenticate, permitted};
 use crate::worker::Worker;
+use crate::{guarded, limit, policy};
 
 /// The surface of all of this.
 const SURFACE: Surface = Surface::GeminiFiles;
@@ -163,7 +167,18 @@ async fn serve(
         let (body, permit) = read(&gateway, &parts.headers, body).await?;
         call.inbound = Some(Inbound::new(body, permit));
     }
-    let plan = plan(call, &bundle, asked, &parts.method).await?;
+    let body = body_of(call);
+    let counted = (body.len() as u64, None);
+    call.grant = limit::take(&gateway, &bundle.governed.key, counted)?;
+    if !body.is_empty() {
+        policy::body(&bundle, SURFACE, &body).await?;
+    }
+    let mut plan = plan_of(call, &bundle, asked, &parts.method).await?;
+    let guarded = !body.is_empty() && guarded::checks_requests(&bundle);
+    if guarded && guarded::request(call, &bundle).boxed().await? {
+        // The texts are others now.
+        plan = plan_of(call, &bundle, asked, &parts.method).await?;
+    }
     let lane = lane_at(&bundle, plan.lane)?;
     let guarded = lane.guards(&bundle.project_id);
     if guarded && !plan.body.is_empty() {
@@ -172,6 +187,7 @@ async fn serve(
     }
     let path = lane.kept_path(&plan.name)?;
     call.dispatch = Some(Dispatch::new(plan.lane, plan.model, &*gateway.entropy));
+    pass_gate(call, &bundle, plan.lane, counted)?;
     let head = CallerHead {
         method: parts.method.clone(),
         query: parts.uri.query().map(str::to_owned),
@@ -215,9 +231,42 @@ async fn serve(
     Ok(reply)
 }
 
+/// Asks circuit and rate limit of the provider. There is no other to go on to.
+fn pass_gate(
+    call: &mut Call,
+    bundle: &Bundle,
+    index: usize,
+    counted: (u64, Option<u64>),
+) -> Result<(), Error> {
+    let gateway = call.worker.gateway.clone();
+    let kind = lane_at(bundle, index)?.kind.as_str();
+    let governed = bundle.governed.lanes.get(index);
+    let governed = governed.ok_or_else(|| lost("no governance"))?;
+    let entered = enter(
+        &gateway.limits,
+        governed,
+        kind,
+        gateway.clock.now(),
+        counted,
+    );
+    match entered {
+        Ok(pass) => {
+            if let Some(dispatch) = call.dispatch.as_mut() {
+                dispatch.circuit = pass.circuit();
+            }
+            call.pass = pass;
+            Ok(())
+        }
+        Err(Skipped { outcome, error }) => {
+            call.pass_over(outcome, &error);
+            Err(error)
+        }
+    }
+}
+
 fn lane_at(bundle: &Bundle, index: usize) -> Result<&Lane, Error> {
     let lane = bundle.lanes.get(index).map(|lane| &**lane);
-    lane.ok_or_else(|| Error::new(Code::InternalError, "the request was lost").because("no lane"))
+    lane.ok_or_else(|| lost("no lane"))
 }
 
 /// The lanes that keep things, in the key's order.
@@ -226,7 +275,7 @@ fn keepers(bundle: &Bundle) -> impl Iterator<Item = (usize, &Lane)> {
     lanes.filter(|(_, lane)| lane.serves(SURFACE))
 }
 
-async fn plan(
+async fn plan_of(
     call: &mut Call,
     bundle: &Bundle,
     asked: Asked<'_>,
@@ -303,7 +352,8 @@ fn creation(call: &mut Call, bundle: &Bundle) -> Result<Plan, Error> {
         .with("request_type", SURFACE.request_type())
     })?;
     let serves = |index: usize| keepers(bundle).any(|(keeper, _)| keeper == index);
-    let resolved = resolve(&bundle.reach, sent, SURFACE.path(), serves)?;
+    let mut resolved = resolve(&bundle.reach, sent, SURFACE.path(), serves)?;
+    permitted(bundle, &mut resolved)?;
     if let Some(inbound) = call.inbound.as_mut() {
         inbound.source = Some(resolved.source);
     }

@@ -85,7 +85,7 @@ impl KeyCache {
     ///
     /// # Errors
     /// No thread could be started.
-    pub fn start(entries: usize, lookups: Lookups) -> std::io::Result<Arc<Self>> {
+    pub fn start(entries: usize, lookups: &Arc<Lookups>) -> std::io::Result<Arc<Self>> {
         let (sender, receiver) = mpsc::channel(LOOKUP_QUEUE);
         let cache = Arc::new(Self {
             bundles: Cache::new(entries),
@@ -94,7 +94,6 @@ impl KeyCache {
             lookups: sender,
         });
         let receiver = Arc::new(Mutex::new(receiver));
-        let lookups = Arc::new(lookups);
         for index in 0..LOOKUP_THREADS {
             let cache = Arc::downgrade(&cache);
             let (receiver, lookups) = (receiver.clone(), lookups.clone());

@@ -7,30 +7,30 @@ use http::header::{HeaderName, HeaderValue};
 use lw_core::error::Dialect;
 use lw_core::{Code, Error, UnixMicros};
 use lw_engine::limit::{Gauge, Standing, estimate};
-use lw_governor::limits::{Grant, Limits};
+use lw_governor::limits::Grant;
 
 use crate::gate::denial;
 use crate::governed::Limited;
-use crate::stages::Demand;
+use crate::worker::Gateway;
 
-/// Reserves the request of its key. Nothing for a key without ceilings.
+/// Reserves the request of its key: its characters, and its cap on output. Nothing for a key without
+/// ceilings.
 ///
 /// # Errors
 /// The key is over one of them.
 pub(crate) fn take(
-    limits: &Limits,
+    gateway: &Gateway,
     key: &Limited,
-    now: UnixMicros,
-    demand: &Demand,
+    (characters, output_cap): (u64, Option<u64>),
 ) -> Result<Option<Grant>, Error> {
     let ceilings = &key.ceilings;
     if ceilings.is_empty() {
         return Ok(None);
     }
-    let (characters, output_cap) = demand.counted();
     let tokens = estimate(characters, output_cap, ceilings);
-    limits
-        .take(&key.subject, ceilings, now, tokens)
+    gateway
+        .limits
+        .take(&key.subject, ceilings, gateway.clock.now(), tokens)
         .map(Some)
         .map_err(|denied| denial(Code::KeyRateLimitExceeded, denied, ceilings))
 }
@@ -96,7 +96,7 @@ fn duration(micros: u64) -> String {
         format!("{hours}h{minutes}m{rest}s")
     } else if minutes > 0 {
         format!("{minutes}m{rest}s")
-    } else if millis % 1_000 == 0 {
+    } else if millis.is_multiple_of(1_000) {
         format!("{rest}s")
     } else {
         let fraction = format!("{:03}", millis % 1_000);

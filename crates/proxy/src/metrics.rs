@@ -24,7 +24,6 @@ use lw_core::UnixMicros;
 use lw_governor::breakers::Circuit;
 
 use self::governance::Governance;
-pub use self::governance::{GuardrailDirection, GuardrailVerdict};
 use crate::ended::Ended;
 use crate::record::Access;
 
@@ -207,9 +206,9 @@ impl Metrics {
         );
     }
 
-    /// Counts what guardrails came to in one direction of one request, or of one piece of a stream.
-    pub fn guardrail_verdict(&self, direction: GuardrailDirection, verdict: GuardrailVerdict) {
-        self.governance.verdict(direction, verdict);
+    /// Counts verdicts of guardrails in one direction (data-plane 16.5).
+    pub fn guardrail_verdicts(&self, direction: &'static str, verdict: &'static str, count: u64) {
+        self.governance.verdicts(direction, verdict, count);
     }
 
     /// Counts a finished request. `ended`: what is left of it, where it had a tenant.

@@ -97,9 +97,9 @@ fn sampled(gateway: &Gateway) -> Sampled {
         .set(i64::try_from(gateway.bytes.used()).unwrap_or(i64::MAX));
     Sampled {
         now,
-        circuits: gateway.live.breakers.circuits(now),
+        circuits: gateway.lookups.live.breakers.circuits(now),
         limit_subjects: gateway.limits.len() as u64,
-        budget_accounts: gateway.live.books.len() as u64,
+        budget_accounts: gateway.lookups.live.books.len() as u64,
         key_cache_size: gateway.keys.len() as u64,
         spool_bytes: spool.backlog_bytes,
         spool_appended: spool.appended,

@@ -39,7 +39,11 @@ pub(crate) async fn body(
     })
 }
 
-fn walk(rules: &Rules, surface: Surface, body: &[u8]) -> Result<(), Error> {
+/// The same, here and now.
+///
+/// # Errors
+/// As [`body`].
+pub(crate) fn walk(rules: &Rules, surface: Surface, body: &[u8]) -> Result<(), Error> {
     let judge = rules.stage(Stage::Body).map_err(|broken| broken.error())?;
     let Some(judge) = judge else {
         return Ok(());

@@ -108,6 +108,16 @@ pub struct Finished {
     pub captured: usize,
 }
 
+impl Finished {
+    /// With what guardrails say of a stream that has gone out.
+    pub(crate) fn with_post_flag(mut self, flag: Option<String>) -> Self {
+        if let Some(ended) = self.ended.as_mut() {
+            ended.guardrails.post_flag = flag;
+        }
+        self
+    }
+}
+
 /// A data thread's box.
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -332,7 +342,7 @@ impl Writer {
                 self.records.depth.fetch_sub(1, Ordering::Relaxed);
                 continue;
             };
-            let principal = ended.bundle.principal.clone();
+            let principal = ended.bundle.governed.principal_id.clone();
             let mut trace = ended.into_record(access.refusal.as_ref());
             if trace.facts.provider.is_some()
                 && memory.notes(&trace.virtual_key_id, trace.started_at)

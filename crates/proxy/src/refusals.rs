@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use lw_core::{OrganizationId, ProjectId, RequestId, UnixMicros, UserId, VirtualKeyId};
+use lw_core::{OrganizationId, ProjectId, RequestId, UnixMicros, VirtualKeyId};
 use lw_store::trace::{TraceRecord, Violated};
 
 /// Entries that one key leaves in a minute.
@@ -32,7 +32,7 @@ pub struct PolicyRefusal {
     /// The key.
     pub virtual_key_id: VirtualKeyId,
     /// The person that the key belongs to, if it is a personal one.
-    pub principal: Option<UserId>,
+    pub principal: Option<String>,
     /// The rule and the value.
     pub violated: Violated,
     /// Refusals of the key before this one that left no entry.
@@ -71,7 +71,7 @@ impl Window {
 
 impl Refusals {
     /// The entry that a finished request leaves: none when no rule refused it, or when there are too many.
-    pub fn of(&mut self, trace: &TraceRecord, principal: Option<UserId>) -> Option<PolicyRefusal> {
+    pub fn of(&mut self, trace: &TraceRecord, principal: Option<String>) -> Option<PolicyRefusal> {
         let violated = trace.facts.governance.policy.as_ref()?;
         let now = trace.started_at;
         if self.keys.len() >= KEYS && !self.keys.contains_key(&trace.virtual_key_id) {

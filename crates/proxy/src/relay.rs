@@ -21,6 +21,8 @@ use tokio::time::{Instant, Sleep};
 
 use crate::call::{Call, Ending, compact, micros};
 use crate::convert::Conversion;
+use crate::guarded::{self, Afterwards};
+use crate::guardrail::stream::{Listener, MOST_HELD, Step, StreamGuard};
 use crate::worker::BytePermit;
 
 /// An answer on its way.
@@ -32,6 +34,14 @@ pub(crate) struct Relay {
     tap: Tap,
     /// What makes the provider's bytes the caller's, when they are not.
     conversion: Option<Box<Conversion>>,
+    /// What checks the stream piece by piece.
+    guard: Option<Box<StreamGuard>>,
+    /// Hears what a key's guardrails judge when it has gone out.
+    listener: Option<Box<Listener>>,
+    /// What the checks found was handed over.
+    noted: bool,
+    /// The provider has ended while pieces still wait for their checks: why, if it broke off.
+    over: Option<Option<&'static str>>,
     /// Counts output where a budget may run out while the answer is being written.
     meter: Option<Box<Meter>>,
     /// Held bytes, counted against the process.
@@ -56,6 +66,16 @@ enum State {
     /// The bytes cannot be completed: the connection must break, so that the caller sees it.
     Broken,
     Over,
+}
+
+/// What became of the checks of a stream.
+enum Guarded {
+    /// These bytes go out next.
+    Out(Bytes),
+    /// The stream has ended.
+    Ended,
+    /// There is nothing: more has to come in.
+    More,
 }
 
 /// The limits between frames and in total, on one timer that is set anew only when it fires.
@@ -118,6 +138,20 @@ impl Relay {
         let metered = call.hold.is_some()
             && (call.bundle.as_ref()).is_some_and(|bundle| bundle.governed.soft);
         let meter = metered.then(|| Meter::new(tap.form())).flatten();
+        let streams = call.inbound.as_ref().is_some_and(|inbound| inbound.stream);
+        let listed = conversion
+            .as_ref()
+            .is_some_and(|conversion| conversion.is_list());
+        let form = if listed {
+            BodyForm::GeminiJson
+        } else {
+            tap.form()
+        };
+        let guard = streams.then(|| guarded::of_stream(&call, form)).flatten();
+        let listener = match &guard {
+            None if streams => guarded::listener(&call, form),
+            _ => None,
+        };
         let permit = call.worker.gateway.bytes.take(0);
         let read: u64 = early.iter().map(|piece| piece.len() as u64).sum();
         let declared = match &conversion {
@@ -130,6 +164,10 @@ impl Relay {
             early: early.into(),
             tap,
             conversion,
+            guard,
+            listener,
+            noted: false,
+            over: None,
             meter: meter.map(Box::new),
             permit,
             clock: IdleClock {
@@ -153,7 +191,7 @@ impl Relay {
 
     /// The length, when the provider told it. A stream may get a last word of ours, so it has none.
     pub(crate) fn length(&self) -> Option<u64> {
-        if self.tap.is_stream() {
+        if self.tap.is_stream() || self.guard.is_some() {
             return None;
         }
         self.declared
@@ -172,10 +210,21 @@ impl Relay {
                 State::Closing(piece) => return Poll::Ready(Some(Ok(Frame::data(piece)))),
                 State::Passing => self.state = State::Passing,
             }
+            match self.poll_guard(cx) {
+                Poll::Ready(Guarded::Out(piece)) => {
+                    if let Some(piece) = self.forward(piece) {
+                        return Poll::Ready(Some(Ok(Frame::data(piece))));
+                    }
+                    continue;
+                }
+                Poll::Ready(Guarded::Ended) => continue,
+                Poll::Ready(Guarded::More) => {}
+                Poll::Pending => return Poll::Pending,
+            }
             if let Some(piece) = self.early.pop_front() {
                 // These are in the caller's form already.
                 self.waiting = false;
-                if let Some(piece) = self.forward(piece) {
+                if let Some(piece) = self.offer(piece) {
                     return Poll::Ready(Some(Ok(Frame::data(piece))));
                 }
                 continue;
@@ -190,11 +239,11 @@ impl Relay {
                 }
                 Poll::Ready(Some(Err(error))) => {
                     tracing::debug!(%error, "a provider's answer broke off");
-                    self.broke("the connection broke");
+                    self.gone(Some("the connection broke"));
                 }
-                Poll::Ready(None) => self.ended(),
+                Poll::Ready(None) => self.gone(None),
                 Poll::Pending => match self.clock.poll(cx, &mut self.waiting) {
-                    Poll::Ready(why) => self.broke(why),
+                    Poll::Ready(why) => self.gone(Some(why)),
                     Poll::Pending => return Poll::Pending,
                 },
             }
@@ -208,7 +257,91 @@ impl Relay {
             Some(conversion) => Bytes::from(conversion.push(&piece)),
             None => piece,
         };
-        self.forward(piece)
+        self.offer(piece)
+    }
+
+    /// A piece in the caller's form: to its checks, where there are any, else on its way out.
+    fn offer(&mut self, piece: Bytes) -> Option<Bytes> {
+        match &mut self.guard {
+            Some(guard) => {
+                guard.push(&piece);
+                None
+            }
+            None => self.forward(piece),
+        }
+    }
+
+    /// What has passed its checks; ready for more when there is nothing.
+    fn poll_guard(&mut self, cx: &mut Context<'_>) -> Poll<Guarded> {
+        let Some(guard) = &mut self.guard else {
+            return Poll::Ready(Guarded::More);
+        };
+        match guard.poll(cx) {
+            Poll::Ready(Some(Step::Pass(piece))) => Poll::Ready(Guarded::Out(piece)),
+            Poll::Ready(Some(Step::Block(last))) => {
+                let error = guarded::blocked(guard);
+                self.note_guard();
+                self.tell();
+                let _ = self.call.end(&Ending::Stopped(&error), Some(&mut self.tap));
+                self.state = State::Closing(last);
+                Poll::Ready(Guarded::Ended)
+            }
+            Poll::Ready(None) => match self.over.take() {
+                Some(why) => {
+                    self.conclude(why);
+                    Poll::Ready(Guarded::Ended)
+                }
+                None => Poll::Ready(Guarded::More),
+            },
+            // More may come in meanwhile, within bounds.
+            Poll::Pending if self.over.is_none() && guard.held() < MOST_HELD => {
+                Poll::Ready(Guarded::More)
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// The provider has ended, or broke off.
+    fn gone(&mut self, why: Option<&'static str>) {
+        let Some(guard) = &mut self.guard else {
+            match why {
+                None => self.ended(),
+                Some(why) => self.broke(why),
+            }
+            return;
+        };
+        if let (None, Some(conversion)) = (why, &mut self.conversion) {
+            guard.push(&conversion.end());
+        }
+        guard.end();
+        self.over = Some(why);
+    }
+
+    /// Everything has passed its checks.
+    fn conclude(&mut self, why: Option<&'static str>) {
+        self.note_guard();
+        match why {
+            Some(why) => self.broke(why),
+            None if self.conversion.is_some() => self.conclude_converted(Bytes::new()),
+            None => self.ended(),
+        }
+    }
+
+    /// Hands over what the checks found, before the call ends.
+    fn note_guard(&mut self) {
+        if std::mem::replace(&mut self.noted, true) {
+            return;
+        }
+        let texts = match (&mut self.guard, self.listener.take()) {
+            (Some(guard), _) => {
+                let metrics = &self.call.worker.gateway.metrics;
+                self.call.guardrails.stream(metrics, guard);
+                guard.whole()
+            }
+            (None, Some(listener)) => listener.whole(),
+            (None, None) => return,
+        };
+        self.call.afterwards = Afterwards::of(&self.call, texts);
     }
 
     /// A piece of the caller's own bytes on its way out.
@@ -228,6 +361,9 @@ impl Relay {
         let held = self.tap.held_bytes();
         let failed = self.tap.observed().stream_error.is_some();
         self.tap.push(&piece);
+        if let Some(listener) = &mut self.listener {
+            listener.push(&piece);
+        }
         let covered = match &mut self.meter {
             Some(meter) => self.call.cover(meter.push(&piece)),
             None => Ok(()),
@@ -291,6 +427,7 @@ impl Relay {
 
     /// The answer is complete as far as money goes: the bytes in hand are the last that matter.
     fn settle(&mut self) {
+        self.note_guard();
         self.tell();
         let ending = match self.tap.observed().stream_error.clone() {
             Some(error) => Ending::BrokeOff(error),
@@ -316,8 +453,16 @@ impl Relay {
             return;
         };
         let last = Bytes::from(conversion.end());
-        let complete = conversion.is_complete();
         let rest = self.forward(last).unwrap_or_default();
+        self.conclude_converted(rest);
+    }
+
+    /// The end of a converted stream of which all has gone out but `rest`.
+    fn conclude_converted(&mut self, rest: Bytes) {
+        let complete = self
+            .conversion
+            .as_ref()
+            .and_then(|conversion| conversion.is_complete());
         let failed = self.tap.observed().stream_error.is_some();
         match complete {
             Some(false) if !failed => {

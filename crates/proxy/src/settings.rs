@@ -16,6 +16,7 @@ pub struct Settings {
     pub heartbeat: Option<Duration>,
     /// Limits of a provider call.
     pub timeouts: Timeouts,
+    /// Limits of guardrail checks.
     /// The product's version, shown in `X-LangWatch-Gateway-Version` and `User-Agent`.
     pub version: String,
     /// Where the control plane is reached, shown on `/debug/control-plane`.

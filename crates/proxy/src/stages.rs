@@ -8,10 +8,10 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use http::HeaderMap;
 use http::uri::PathAndQuery;
-use lw_core::{Code, Entropy, Error, NanoUsd};
+use lw_core::{Code, Entropy, Error, NanoUsd, UnixMicros};
 use lw_crypto::digest;
 use lw_engine::price::HoldBound;
-use lw_engine::resolve::{Resolved, resolve};
+use lw_engine::resolve::{ModelSource, Resolved, resolve};
 use lw_engine::route::{Candidate, Mode, chain};
 use lw_store::rows::KeyStatus;
 use lw_wire::Surface;
@@ -23,7 +23,7 @@ use crate::bundle::Bundle;
 use crate::call::{Call, Dispatch, Funding, HIDDEN_INPUT_TOKENS};
 use crate::foreign::{self, Exchange, dialect_of};
 use crate::headers::presented_key;
-use crate::inbound::{Addressed, unreadable};
+use crate::inbound::{Addressed, Inbound, unreadable};
 use crate::lane::{Lane, LaneKind, Operation, Way};
 use crate::refusal::lost;
 use crate::signs::Signs;
@@ -68,6 +68,15 @@ pub(crate) async fn authenticate(
                 .because("the secret before the last rotation, past its grace"),
         );
     }
+    usable(&bundle, now)?;
+    Ok(bundle)
+}
+
+/// Whether a key may be used now.
+///
+/// # Errors
+/// It is revoked, disabled or past its date.
+pub(crate) fn usable(bundle: &Bundle, now: UnixMicros) -> Result<(), Error> {
     match bundle.status {
         KeyStatus::Revoked => {
             return Err(
@@ -90,7 +99,7 @@ pub(crate) async fn authenticate(
         )
         .tip("Extend the date or create another key."));
     }
-    Ok(bundle)
+    Ok(())
 }
 
 /// What a provider is about to be asked.
@@ -192,37 +201,72 @@ pub(crate) fn read(call: &mut Call, bundle: &Bundle, surface: Surface) -> Result
     inbound.note(&envelope);
     let demand = demand(&body, &envelope, surface);
     let gateway = &call.worker.gateway;
-    let now = gateway.clock.now();
-    call.grant = limit::take(&gateway.limits, &bundle.governed.key, now, &demand)?;
+    call.grant = limit::take(gateway, &bundle.governed.key, demand.counted())?;
     Ok(demand)
+}
+
+/// What a body that was changed says of how much an attempt may cost.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn measured(call: &Call, surface: Surface) -> Result<Demand, Error> {
+    let body = foreign::body_of(call);
+    let envelope = Envelope::read(&body).map_err(|error| unreadable(&error))?;
+    Ok(demand(&body, &envelope, surface))
+}
+
+/// Where a model was placed.
+pub(crate) struct Placed {
+    /// The model as it was resolved.
+    pub(crate) model: String,
+    /// How its name was read.
+    pub(crate) source: ModelSource,
+    /// Who may serve it, in order; never empty.
+    pub(crate) steps: Vec<Step>,
 }
 
 /// Places the model and says who may serve it.
 ///
 /// # Errors
 /// Nobody may: no model, no provider, or a rule or list that refuses.
+pub(crate) fn placed(
+    gateway: &Gateway,
+    bundle: &Bundle,
+    inbound: &Inbound,
+    surface: Surface,
+) -> Result<Placed, Error> {
+    let sent = inbound.model.as_deref().filter(|model| !model.is_empty());
+    let sent = sent.ok_or_else(|| no_model(surface))?;
+    let mut resolved = place(bundle, sent, surface)?;
+    permitted(bundle, &mut resolved)?;
+    let steps = steps(gateway, bundle, &resolved, surface)?;
+    Ok(Placed {
+        model: resolved.model.into_owned(),
+        source: resolved.source,
+        steps,
+    })
+}
+
+/// [`placed`] for a request, of which the record shows how the name was read.
 pub(crate) fn plan(
     call: &mut Call,
     bundle: &Bundle,
     surface: Surface,
     demand: Demand,
 ) -> Result<Plan, Error> {
-    let gateway = call.worker.gateway.clone();
     let Some(inbound) = call.inbound.as_mut() else {
         return Err(lost("no inbound"));
     };
-    let sent = inbound.model.as_deref().filter(|model| !model.is_empty());
-    let sent = sent.ok_or_else(|| no_model(surface))?;
-    let mut resolved = place(bundle, sent, surface)?;
-    permitted(bundle, &mut resolved)?;
-    let source = resolved.source;
-    let steps = steps(&gateway, bundle, &resolved, surface)?;
-    inbound.source = Some(source);
-    Ok(Plan { steps, demand })
+    let placed = placed(&call.worker.gateway, bundle, inbound, surface)?;
+    inbound.source = Some(placed.source);
+    Ok(Plan {
+        steps: placed.steps,
+        demand,
+    })
 }
 
 /// Leaves the candidates that the rules on models let serve the resolved model (stage 10).
-fn permitted(bundle: &Bundle, resolved: &mut Resolved<'_>) -> Result<(), Error> {
+pub(crate) fn permitted(bundle: &Bundle, resolved: &mut Resolved<'_>) -> Result<(), Error> {
     let rules = &bundle.governed.rules;
     if rules.is_empty() {
         return Ok(());
@@ -334,7 +378,7 @@ fn native_target(
 }
 
 /// What bounds the cost of an attempt, as far as the body tells.
-fn demand(body: &[u8], envelope: &Envelope<'_>, surface: Surface) -> Demand {
+pub(crate) fn demand(body: &[u8], envelope: &Envelope<'_>, surface: Surface) -> Demand {
     // Nothing but texts and numbers stands in what becomes vectors.
     let uncountable = !surface.is_embeddings()
         && (envelope.unbounded_input || Signs::of(body, Signs::countable()).uncountable);

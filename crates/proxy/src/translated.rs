@@ -14,12 +14,14 @@ use lw_wire::Surface;
 use lw_wire::tap::{MOST_HELD, Tap, Told};
 
 use crate::answered::{ERROR_HELD, reply_head, whole};
+use crate::attempt::outcome;
 use crate::call::{Call, Ending, micros};
 use crate::foreign::{Exchange, Translation};
 use crate::refusal::lost;
+use crate::refusal::refuse_after;
 use crate::reply::{Reply, ReplyBody};
 use crate::setback::{Fallen, Held, Setback};
-use crate::{caching, headers};
+use crate::{caching, exhausted, guarded, headers};
 
 /// The largest answer that is translated.
 const LARGEST: usize = 32 * 1024 * 1024;
@@ -37,27 +39,20 @@ pub(crate) async fn answer(
     if !parts.status.is_success() {
         return Err(match whole(&call, body, ERROR_HELD, "an error").await {
             Ok(body) => failed(call, &parts, &body, exchange),
-            Err(error) => {
-                broke_off(&mut call);
-                Setback::ours(error).of(call)
-            }
+            Err(error) => unreadable(call, error),
         });
     }
     let body = match whole(&call, body, LARGEST, "an answer").await {
         Ok(body) => body,
-        Err(error) => {
-            broke_off(&mut call);
-            return Err(Setback::ours(error).of(call));
-        }
+        Err(error) => return Err(unreadable(call, error)),
     };
     match exchange {
-        Exchange::Translated(translation) => translate(call, &parts.headers, &body, *translation),
+        Exchange::Translated(translation) => {
+            translate(call, &parts.headers, &body, *translation).await
+        }
         Exchange::Counted(counting) => match counting.answer(&body) {
             Ok(json) => Ok(finished(&mut call, &parts.headers, json, Told::default())),
-            Err(error) => {
-                broke_off(&mut call);
-                Err(Setback::ours(error).of(call))
-            }
+            Err(error) => Err(unreadable(call, error)),
         },
         Exchange::Native
         | Exchange::Near
@@ -68,13 +63,12 @@ pub(crate) async fn answer(
 }
 
 /// What cannot be read counts as a connection that broke: somebody else may be asked (providers 21).
-fn broke_off(call: &mut Call) {
-    if let Some(dispatch) = call.dispatch.as_mut() {
-        dispatch.outcome = "network";
-    }
+pub(crate) fn unreadable(mut call: Box<Call>, error: Error) -> Box<Fallen> {
+    call.broke_off(&error);
+    Setback::ours(error).of(call)
 }
 
-fn translate(
+async fn translate(
     mut call: Box<Call>,
     provider: &HeaderMap,
     body: &Bytes,
@@ -87,13 +81,12 @@ fn translate(
         Ok(answer) => answer,
         Err(problem) => {
             // It was paid for all the same: what can be read of it is not known (providers 21).
-            broke_off(&mut call);
             let error = Error::new(
                 Code::ProviderError,
                 "the provider's answer cannot be understood",
             )
             .because(&problem);
-            return Err(Setback::ours(error).of(call));
+            return Err(unreadable(call, error));
         }
     };
     let told = Told {
@@ -103,20 +96,59 @@ fn translate(
     if call.inbound.as_ref().is_some_and(|inbound| inbound.stream) {
         // The provider does not stream, whatever it was asked; the caller reads a stream all the same.
         let events = lw_translate::stream::replay(to, answer, &caller);
-        return Ok(ended(&mut call, provider, events, told, true));
+        let form = surface_of(&call).response_form(true);
+        let (events, blocked) = Box::pin(guarded::events(&mut call, form, events)).await;
+        return Ok(ended(
+            &mut call,
+            provider,
+            events,
+            told,
+            blocked.as_ref(),
+            true,
+        ));
     }
-    let json = lw_translate::write_answer(to, answer, &caller);
-    Ok(finished(&mut call, provider, json, told))
+    let json = Bytes::from(lw_translate::write_answer(to, answer, &caller));
+    if !guarded::checks_answers(&call) {
+        return Ok(finished(&mut call, provider, json, told));
+    }
+    let form = surface_of(&call).response_form(false);
+    match Box::pin(guarded::answer(&mut call, form, json.clone())).await {
+        Ok(json) => Ok(finished(&mut call, provider, json, told)),
+        Err(error) => {
+            // The provider was paid, whatever becomes of its answer.
+            let mut tap = Tap::new(form, MOST_HELD);
+            tap.push(&json);
+            tap.tell(told);
+            Ok(refuse_after(&mut call, error, Some(&mut tap)))
+        }
+    }
 }
 
 /// Ends the call with a whole answer in the caller's dialect.
-pub(crate) fn finished(call: &mut Call, provider: &HeaderMap, json: Vec<u8>, told: Told) -> Reply {
-    ended(call, provider, json, told, false)
+pub(crate) fn finished(
+    call: &mut Call,
+    provider: &HeaderMap,
+    json: impl Into<Bytes>,
+    told: Told,
+) -> Reply {
+    ended(call, provider, json, told, None, false)
 }
 
-fn ended(call: &mut Call, provider: &HeaderMap, body: Vec<u8>, told: Told, stream: bool) -> Reply {
-    let body = Bytes::from(body);
-    let surface = call.surface.unwrap_or(Surface::Chat);
+fn surface_of(call: &Call) -> Surface {
+    call.surface.unwrap_or(Surface::Chat)
+}
+
+/// `blocked`: what ended a stream before its end.
+fn ended(
+    call: &mut Call,
+    provider: &HeaderMap,
+    body: impl Into<Bytes>,
+    told: Told,
+    blocked: Option<&Error>,
+    stream: bool,
+) -> Reply {
+    let body = body.into();
+    let surface = surface_of(call);
     let mut tap = Tap::new(surface.response_form(stream), MOST_HELD);
     tap.push(&body);
     let cached = told.usage.is_some_and(|usage| usage.cache_read > 0);
@@ -125,7 +157,8 @@ fn ended(call: &mut Call, provider: &HeaderMap, body: Vec<u8>, told: Told, strea
     call.first_byte_us = Some(micros(call.start));
     call.accepted();
     let mut head = reply_head(call, provider, false, surface);
-    let _ = call.end(&Ending::Complete, Some(&mut tap));
+    let ending = blocked.map_or(Ending::Complete, Ending::Stopped);
+    let _ = call.end(&ending, Some(&mut tap));
     let kind = if stream {
         head.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         "text/event-stream"
@@ -173,11 +206,11 @@ pub(crate) fn failed(
         &body,
     );
     let to = crate::foreign::dialect_of(call.surface.unwrap_or(Surface::Chat));
-    answer_failure(call, &parts.headers, &failure, to, provider)
+    answer_failure(call, &parts.headers, failure, to, provider)
 }
 
 /// The dialect that a vendor's errors are in, where nothing was translated.
-fn own_dialect(provider: &str) -> Dialect {
+pub(crate) fn own_dialect(provider: &str) -> Dialect {
     match provider {
         "anthropic" => Dialect::Messages,
         "gemini" | "vertex" => Dialect::Gemini,
@@ -190,41 +223,40 @@ fn own_dialect(provider: &str) -> Dialect {
 pub(crate) fn refused(
     mut call: Box<Call>,
     provider_headers: &HeaderMap,
-    failure: &Failure,
+    failure: Failure,
 ) -> Box<Fallen> {
     let provider = call.lane().map_or("unknown", |lane| lane.kind.as_str());
     let to = crate::foreign::dialect_of(call.surface.unwrap_or(Surface::Chat));
     let status = failure.status.unwrap_or(502);
     if let Some(dispatch) = call.dispatch.as_mut() {
-        dispatch.outcome = match status {
-            408 => "timeout",
-            429 => "rate_limit",
-            404 => "not_found",
-            400..=499 if status != 424 => "non_retryable",
-            _ => "retryable_5xx",
-        };
+        dispatch.outcome = outcome(status, true);
         dispatch.status = Some(status);
+        // A refusal costs nothing, wherever it stands; a failure may have.
+        dispatch.served &= status >= 500;
     }
     let failure = Failure {
         status: Some(status),
-        ..failure.clone()
+        ..failure
     };
-    answer_failure(call, provider_headers, &failure, to, provider)
+    answer_failure(call, provider_headers, failure, to, provider)
 }
 
 fn answer_failure(
     call: Box<Call>,
     provider_headers: &HeaderMap,
-    failure: &Failure,
+    mut failure: Failure,
     to: Dialect,
     provider: &str,
 ) -> Box<Fallen> {
-    let (status, json) = lw_translate::failure::write(to, failure, provider);
+    exhausted::cover(&mut failure);
+    let (status, json) = lw_translate::failure::write(to, &failure, provider);
     let surface = call.surface.unwrap_or(Surface::Chat);
     let head = reply_head(&call, provider_headers, false, surface);
     let name = failure.code.clone().or_else(|| failure.kind.clone());
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-    Setback::theirs(Held::json(status, head, json.into(), name)).of(call)
+    // What the provider says about a failure may repeat our secrets.
+    let body = call.without_secrets(json.into());
+    Setback::theirs(Held::json(status, head, body, name)).of(call)
 }
 
 fn reply(status: StatusCode, mut head: HeaderMap, kind: &'static str, body: Bytes) -> Reply {

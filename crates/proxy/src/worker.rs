@@ -11,14 +11,12 @@ use lw_engine::price::PriceCatalogue;
 use lw_engine::route::Equivalents;
 use lw_governor::limits::Limits;
 use lw_spool::{Spool, SpoolWriter};
-use lw_store::bundle::KeySource;
 use lw_upstream::{AddressGuard, Pool};
 use parking_lot::Mutex;
 use rustls::ClientConfig;
 
 use crate::custody::Custody;
-use crate::governed::Live;
-use crate::keys::KeyCache;
+use crate::keys::{KeyCache, Lookups};
 use crate::metrics::Metrics;
 use crate::models::Discovery;
 use crate::record::Records;
@@ -37,12 +35,10 @@ pub struct Gateway {
     pub settings: Settings,
     /// Compiled keys.
     pub keys: Arc<KeyCache>,
-    /// Where a key's facts are read.
-    pub source: Arc<dyn KeySource>,
+    /// What keys are read and compiled with.
+    pub lookups: Arc<Lookups>,
     /// Levels of rate limits.
     pub limits: Limits,
-    /// Circuits and balances.
-    pub live: Live,
     /// Who owns what is kept at providers.
     pub custody: Arc<Custody>,
     /// What keys are hashed with to find them, the current one first.

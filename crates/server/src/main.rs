@@ -5,11 +5,13 @@
 
 mod config;
 mod demo;
+mod explainer;
 mod first_start;
 mod folder;
 mod logging;
 mod mock;
 mod process;
+mod refusals;
 mod serve;
 
 use std::collections::BTreeMap;

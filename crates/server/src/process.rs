@@ -13,13 +13,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use lw_admin::explain::{Explaining, Explains, Question};
 use lw_admin::{Admin, AdminSettings, Books as Openings, Probe, Prober, open_missing_budgets};
 use lw_cloud::Ambient;
-use lw_core::{
-    Clock, Code, Entropy, Error, OrganizationId, Secret, SystemClock, SystemEntropy, UnixMicros,
-    VirtualKeyId,
-};
+use lw_core::{Clock, Entropy, Secret, SystemClock, SystemEntropy, UnixMicros};
 use lw_crypto::{Pepper, Sealer, SealingKey};
 use lw_engine::budget_scope::TeamRule;
 use lw_engine::price::PriceCatalogue;
@@ -51,8 +47,10 @@ use lw_store_sql::trace::SqliteTraces;
 use lw_upstream::{AddressGuard, Endpoint};
 
 use crate::config::{Config, LogLevel};
+use crate::explainer::Explainer;
 use crate::first_start::{Means, first_start};
 use crate::folder::Folder;
+use crate::refusals;
 
 /// The group commit: at most this much is lost when the power goes.
 const GROUP_COMMIT: Duration = Duration::from_millis(100);
@@ -164,7 +162,7 @@ impl Process {
 
         let metrics = Arc::new(Metrics::default());
         let records = Records::new(config.data_threads, config.max_captured_bytes);
-        let noted = store.clone();
+        let (noted, audited, minting) = (store.clone(), store.clone(), entropy.clone());
         let writer = Writer {
             records: records.clone(),
             traces: traces.clone(),
@@ -172,6 +170,11 @@ impl Process {
             on_used: Box::new(move |used| {
                 if let Err(error) = noted.touch_virtual_keys(used) {
                     tracing::debug!(%error, "last use of keys was not noted");
+                }
+            }),
+            on_refused: Box::new(move |refused| {
+                if let Err(error) = refusals::keep(&*audited, &*minting, refused) {
+                    tracing::warn!(%error, "policy refusals were not audited");
                 }
             }),
             access_log: config.log_level >= LogLevel::Info,
@@ -215,15 +218,13 @@ impl Process {
                 forget_idle(&books, &swept, at.now());
             }
         })?;
-        let keys = KeyCache::start(
-            config.key_cache_entries,
-            Lookups {
-                source: store.clone(),
-                compiler: compiler.clone(),
-                shelf: Shelf::default(),
-                live: live.clone(),
-            },
-        )?;
+        let lookups = Arc::new(Lookups {
+            source: store.clone(),
+            compiler: compiler.clone(),
+            shelf: Shelf::default(),
+            live,
+        });
+        let keys = KeyCache::start(config.key_cache_entries, &lookups)?;
         let listener = TcpListener::bind(config.control_addr).with_context(|| {
             let addr = config.control_addr;
             format!("the control plane cannot listen on {addr} (LANGWATCH_CONTROL_ADDR)")
@@ -233,9 +234,8 @@ impl Process {
         let gateway = Arc::new(Gateway {
             settings: settings(config, control_addr),
             keys: keys.clone(),
-            source: store.clone(),
+            lookups,
             limits: Limits::default(),
-            live,
             custody: Custody::start(&owners)?,
             peppers: secrets.key_peppers.clone(),
             snapshot: arc_swap::ArcSwap::from_pointee(Snapshot { prices }),
@@ -280,7 +280,7 @@ impl Process {
             clock,
             entropy,
             prober: Arc::new(Checks(check)),
-            explainer: Arc::new(Unconnected),
+            explainer: Arc::new(Explainer(gateway.clone())),
             instance_key: config.instance_admin_key.clone(),
             base_url_policy: Arc::new(move |url| {
                 let endpoint = Endpoint::parse(url).map_err(|error| error.to_string())?;
@@ -409,21 +409,6 @@ impl Prober for Checks {
             latency_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             error: answer.err(),
         }
-    }
-}
-
-/// Refuses to explain requests: no data plane is connected that could say how it decides.
-struct Unconnected;
-
-impl Explains for Unconnected {
-    fn explain<'a>(
-        &'a self,
-        _: &'a OrganizationId,
-        _: &'a VirtualKeyId,
-        _: Question,
-    ) -> Explaining<'a> {
-        let text = "no data plane is connected that could explain a request";
-        Box::pin(std::future::ready(Err(Error::new(Code::Overloaded, text))))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the data plane asks when it meets a key, or an end user of a template, that it does not hold.
 
-use lw_core::{BudgetId, GroupId, TeamId, UnixMicros, UserId};
+use lw_core::{BudgetId, GroupId, OrganizationId, TeamId, UnixMicros, UserId, VirtualKeyId};
 
 use crate::StoreError;
 use crate::rows::{
@@ -64,6 +64,16 @@ pub trait KeySource: Send + Sync + 'static {
     /// # Errors
     /// The store could not be asked. The caller answers 503, never 401.
     fn key_by_hash(&self, hashes: &[String]) -> Result<Option<KeyRecord>, StoreError>;
+
+    /// The same of a key that is known by its id, whatever its status; with its current secret.
+    ///
+    /// # Errors
+    /// The store could not be asked.
+    fn key_by_id(
+        &self,
+        organization: &OrganizationId,
+        id: &VirtualKeyId,
+    ) -> Result<Option<KeyRecord>, StoreError>;
 
     /// Replaces the stored hash of a key that was found under the previous pepper (domain 7.4): the row
     /// that has `old` as its current or previous hash gets `new` there. Neither audited nor announced:

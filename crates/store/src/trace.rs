@@ -55,10 +55,16 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Whether the candidate was passed over: nothing was dialled.
+    /// Whether the candidate was passed over: for its circuit, its own limit, its budget, or a missing
+    /// price. Nothing was dialled.
     #[must_use]
     pub fn is_skipped(&self) -> bool {
-        self.status.is_none() && SKIPPED.contains(&self.outcome.as_str()) && self.duration_us == 0
+        match self.outcome.as_str() {
+            "circuit_open" | "budget_exceeded" | "model_unpriced" => true,
+            // With a status it is the provider that said so.
+            "rate_limit" => self.status.is_none(),
+            _ => false,
+        }
     }
 
     /// Whether it answered the caller.
@@ -67,14 +73,6 @@ impl Attempt {
         matches!(self.outcome.as_str(), "success" | "fallback_success")
     }
 }
-
-/// Outcomes of candidates that were passed over. One that was dialled can come to `rate_limit` as well.
-const SKIPPED: [&str; 4] = [
-    "circuit_open",
-    "rate_limit",
-    "budget_exceeded",
-    "model_unpriced",
-];
 
 /// One decision about a request, in the words of an explanation (management-api 28.4).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,6 +180,10 @@ pub struct Facts {
     /// The model of another vendor that stood in for the one that was asked (data-plane 13.4).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub substituted_model: Option<String>,
+    /// What guardrails did beyond letting pass: `verdict.<direction>`, `fail_open.<direction>`,
+    /// `post.skipped`, `post_flag`, each with its word.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub guardrails: Vec<(String, String)>,
     /// `alias`, `explicit_slash`, `implicit`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_source: Option<String>,

@@ -69,6 +69,15 @@ impl<'a> Piece<'a> {
     }
 }
 
+/// A body as the text that places count in, and the one value that it is. A byte order mark may stand in front.
+fn whole(body: &[u8]) -> Result<(&str, &RawValue), Unreadable> {
+    let read = || {
+        let text = std::str::from_utf8(body).ok()?;
+        Some((text, raw::value(raw::utf8(body)?)?))
+    };
+    read().ok_or(Unreadable::NotAnObject)
+}
+
 /// Where a value stands in the body that it was read from.
 fn place(body: &str, value: &RawValue) -> Range<usize> {
     let start = (value.get().as_ptr() as usize).saturating_sub(body.as_ptr() as usize);

@@ -15,8 +15,8 @@ const EVERY_KIND: [&str; 7] = [
     "api_key",
 ];
 
-fn built(slug: &str, settings: Value) -> BuiltIn {
-    match Evaluator::compile(slug, &settings).expect("settings that compile") {
+fn built(slug: &str, settings: impl std::borrow::Borrow<Value>) -> BuiltIn {
+    match Evaluator::compile(slug, settings.borrow()).expect("settings that compile") {
         Evaluator::BuiltIn(built) => built,
         Evaluator::HttpCallout(callout) => panic!("{callout:?}"),
     }
@@ -257,6 +257,29 @@ fn a_schema_that_leads_back_to_itself_ends() {
         {
             let _any = evaluator.check(&["{}"]);
         }
+    }
+}
+
+#[test]
+fn what_is_forbidden_is_found_in_parts_put_together() {
+    for (slug, settings, found) in [
+        ("regex", json!({ "patterns": ["sesame"] }), true),
+        (
+            "regex",
+            json!({ "patterns": ["sesame"], "match": "none" }),
+            false,
+        ),
+        ("keyword-list", json!({ "words": ["sesame"] }), true),
+        ("pii-check", json!({ "kinds": ["email"] }), true),
+        (
+            "pii-check",
+            json!({ "kinds": ["email"], "action": "redact" }),
+            false,
+        ),
+        ("length", json!({ "max_chars": 1 }), false),
+    ] {
+        let verdict = built(slug, &settings).check_together(&["open sesame jo@x.example"]);
+        assert_eq!(verdict != Verdict::Allow, found, "{slug} {settings}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! What an attempt cost: what the provider reported, or a flagged estimate between what was delivered and the
 //! hold.
 
-use lw_core::{NanoUsd, Usage};
+use lw_core::{Code, NanoUsd, Usage};
 use lw_engine::price::estimate_between;
 use lw_store::ledger::Certainty;
 use lw_wire::tap::Tap;
@@ -39,11 +39,10 @@ impl Call {
             price.map_or(NanoUsd::ZERO, |price| price.cost(usage, tier))
         };
         let reported = observed.billable().filter(|usage| self.is_plausible(usage));
-        let served = self.dispatch.as_ref().is_some_and(|dispatch| {
-            dispatch
-                .status
-                .is_some_and(|status| (200..300).contains(&status))
-        });
+        let served = self
+            .dispatch
+            .as_ref()
+            .is_some_and(|dispatch| dispatch.served);
         let refused = self
             .dispatch
             .as_ref()
@@ -53,7 +52,12 @@ impl Call {
                 .dispatch
                 .as_ref()
                 .is_some_and(|dispatch| dispatch.reached);
-        let finished = observed.complete || matches!(ending, Ending::Complete);
+        // A whole answer that a guardrail refused is not the customer's cost (billing 6).
+        let refused_whole = matches!(
+            ending,
+            Ending::Failed(error) if error.code() == Code::GuardrailBlocked
+        );
+        let finished = observed.complete || refused_whole || matches!(ending, Ending::Complete);
         let earlier = self
             .dispatch
             .as_ref()
@@ -62,7 +66,16 @@ impl Call {
             // What a stream reported before it broke off is a part: the estimate counts the rest.
             Some(usage) if finished => Bill {
                 usage: Some(usage),
-                cost: cost(&usage),
+                cost: if refused_whole {
+                    NanoUsd::ZERO
+                } else {
+                    cost(&usage)
+                },
+                certainty: Certainty::Exact,
+            },
+            None if refused_whole => Bill {
+                usage: None,
+                cost: NanoUsd::ZERO,
                 certainty: Certainty::Exact,
             },
             partial if served || (reached && !refused) || earlier == Earlier::Uncounted => {

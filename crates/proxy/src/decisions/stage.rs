@@ -100,9 +100,9 @@ impl Stage {
             | Code::BudgetExceeded
             | Code::BudgetUnavailable
             | Code::ModelUnpriced => Self::Budget,
-            Code::GuardrailBlocked | Code::StreamChunkBlocked | Code::GuardrailUnavailable => {
-                Self::Guardrail
-            }
+            Code::GuardrailBlocked
+            | Code::StreamChunkBlocked
+            | Code::GuardrailUpstreamUnavailable => Self::Guardrail,
             Code::CircuitOpen | Code::ProviderRateLimitExceeded | Code::ChainExhausted => {
                 Self::Candidates
             }

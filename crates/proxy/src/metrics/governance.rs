@@ -14,58 +14,11 @@ use prometheus_client::registry::Registry;
 use super::by_id::{ById, Labels, OTHER};
 use crate::call::Dispatch;
 use crate::ended::Ended;
+use crate::guardrail::Direction;
 use crate::record::Access;
 
-/// When a guardrail looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GuardrailDirection {
-    /// At the request.
-    Request,
-    /// At the whole answer.
-    Response,
-    /// At a piece of a stream.
-    StreamChunk,
-}
-
-impl GuardrailDirection {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Request, Self::Response, Self::StreamChunk];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Request => "request",
-            Self::Response => "response",
-            Self::StreamChunk => "stream_chunk",
-        }
-    }
-}
-
-/// What guardrails come to in one direction of one request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GuardrailVerdict {
-    /// It goes on as it is.
-    Allow,
-    /// It ends.
-    Block,
-    /// It goes on, changed.
-    Modify,
-    /// They could not look, and it goes on.
-    FailOpen,
-}
-
-impl GuardrailVerdict {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Allow, Self::Block, Self::Modify, Self::FailOpen];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Block => "block",
-            Self::Modify => "modify",
-            Self::FailOpen => "fail_open",
-        }
-    }
-}
+/// Verdicts of guardrails.
+const VERDICTS: [&str; 4] = ["allow", "block", "modify", "fail_open"];
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct RejectLabels {
@@ -267,20 +220,19 @@ impl Governance {
         for outcome in ["hit", "miss"] {
             drop(cache.get_or_create(&OutcomeLabels { outcome }));
         }
-        for direction in GuardrailDirection::ALL.map(GuardrailDirection::as_str) {
-            for verdict in GuardrailVerdict::ALL.map(GuardrailVerdict::as_str) {
+        for direction in Direction::ALL.map(Direction::as_str) {
+            for verdict in VERDICTS {
                 drop(verdicts.get_or_create(&VerdictLabels { direction, verdict }));
             }
         }
     }
 
     /// Counts what guardrails came to.
-    pub(super) fn verdict(&self, direction: GuardrailDirection, verdict: GuardrailVerdict) {
-        let labels = VerdictLabels {
-            direction: direction.as_str(),
-            verdict: verdict.as_str(),
-        };
-        self.verdicts.get_or_create(&labels).inc();
+    pub(super) fn verdicts(&self, direction: &'static str, verdict: &'static str, count: u64) {
+        if count > 0 {
+            let labels = VerdictLabels { direction, verdict };
+            self.verdicts.get_or_create(&labels).inc_by(count);
+        }
     }
 
     /// Removes series of ids that were idle for a day.

@@ -15,11 +15,11 @@ use serde_json::{Value, json};
 use crate::support::{Ask, Conn, Gateway, Key, eventually, once, parsed, provider, text, usage};
 
 /// A provider row and the model that it is asked for.
-struct Lane {
-    kind: &'static str,
-    model: &'static str,
-    keys: Value,
-    config: Value,
+pub(crate) struct Lane {
+    pub(crate) kind: &'static str,
+    pub(crate) model: &'static str,
+    pub(crate) keys: Value,
+    pub(crate) config: Value,
 }
 
 /// Asks the mock itself.
@@ -35,7 +35,7 @@ fn service_account(mock: &MockProvider) -> String {
     mock_get(mock, &path).to_string()
 }
 
-fn vertex(mock: &MockProvider, model: &'static str) -> Lane {
+pub(crate) fn vertex(mock: &MockProvider, model: &'static str) -> Lane {
     Lane {
         kind: "vertex",
         model,
@@ -47,7 +47,7 @@ fn vertex(mock: &MockProvider, model: &'static str) -> Lane {
     }
 }
 
-fn bedrock(mock: &MockProvider) -> Lane {
+pub(crate) fn bedrock(mock: &MockProvider) -> Lane {
     Lane {
         kind: "bedrock",
         model: "anthropic.claude-haiku-4-5-20251001-v1:0",
@@ -59,7 +59,7 @@ fn bedrock(mock: &MockProvider) -> Lane {
     }
 }
 
-fn gemini(mock: &MockProvider) -> Lane {
+pub(crate) fn gemini(mock: &MockProvider) -> Lane {
     Lane {
         kind: "gemini",
         model: "gemini-2.5-flash",
@@ -97,8 +97,11 @@ fn lanes(mock: &MockProvider) -> Vec<Lane> {
 }
 
 /// A gateway with this one provider, and a key that reaches it.
-fn with_lane(lane: &Lane) -> (Gateway, Key) {
-    let gateway = Gateway::start();
+pub(crate) fn with_lane(lane: &Lane) -> (Gateway, Key) {
+    // One row fails more often here than a circuit bears.
+    let gateway = Gateway::builder()
+        .env("LW_GATEWAY_CIRCUIT_THRESHOLD", "1000")
+        .start();
     gateway.create_provider(&json!({
         "provider": lane.kind, "name": "the lane", "custom_keys": lane.keys,
         "provider_config": lane.config,

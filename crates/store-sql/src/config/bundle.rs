@@ -4,7 +4,7 @@
 //! key, not with how many keys, teams, people or budgets there are. Must never decide which budgets count:
 //! that is the engine's, and this only reads all that could. Start at [`by_hash`].
 
-use lw_core::{OrganizationId, TeamId, UserId};
+use lw_core::{OrganizationId, TeamId, UserId, VirtualKeyId};
 use lw_store::bundle::{KeyRecord, PrincipalFacts};
 use lw_store::rows::{BudgetTarget, Guardrail, Project, Scope, VirtualKey};
 use rusqlite::Connection;
@@ -15,9 +15,23 @@ use crate::sqlite::{DbError, all};
 
 /// Domain 7.4 and 16.1.
 pub(super) fn by_hash(db: &Connection, hashes: &[String]) -> Result<Option<KeyRecord>, DbError> {
-    let Some((key, previous_secret)) = keys::by_hash(db, hashes)? else {
-        return Ok(None);
-    };
+    let found = keys::by_hash(db, hashes)?;
+    found
+        .map(|(key, previous_secret)| record(db, key, previous_secret))
+        .transpose()
+}
+
+/// The same of a key that is known by its id.
+pub(super) fn by_id(
+    db: &Connection,
+    organization: &OrganizationId,
+    id: &VirtualKeyId,
+) -> Result<Option<KeyRecord>, DbError> {
+    let found = keys::get_one(db, organization, id.as_str())?;
+    found.map(|key| record(db, key, false)).transpose()
+}
+
+fn record(db: &Connection, key: VirtualKey, previous_secret: bool) -> Result<KeyRecord, DbError> {
     let organization = tenants::owner(db, &key.organization_id)?;
     let trace_project = tenants::project(db, &key.organization_id, &key.trace_project_id)?
         .ok_or_else(|| corrupt("trace_project_id", &"no such project"))?;
@@ -40,7 +54,7 @@ pub(super) fn by_hash(db: &Connection, hashes: &[String]) -> Result<Option<KeyRe
     let guardrails = guardrails(db, &key)?;
     let targets = targets(&key, &trace_project, principal.as_ref());
     let budgets = budgets::of_targets(db, &key.organization_id, &targets)?;
-    Ok(Some(KeyRecord {
+    Ok(KeyRecord {
         key,
         previous_secret,
         organization,
@@ -53,7 +67,7 @@ pub(super) fn by_hash(db: &Connection, hashes: &[String]) -> Result<Option<KeyRe
         cache_rules,
         guardrails,
         budgets,
-    }))
+    })
 }
 
 fn personal_teams(db: &Connection, key: &VirtualKey) -> Result<Vec<TeamId>, DbError> {

@@ -36,6 +36,14 @@ impl KeySource for SqliteConfig {
         self.db.read(|db| bundle::by_hash(db, hashes))
     }
 
+    fn key_by_id(
+        &self,
+        organization: &OrganizationId,
+        id: &VirtualKeyId,
+    ) -> Result<Option<KeyRecord>, StoreError> {
+        self.db.read(|db| bundle::by_id(db, organization, id))
+    }
+
     fn rehash_virtual_key(&self, old: &str, new: &str) -> Result<(), StoreError> {
         self.db.write(|db| keys::rehash(db, old, new))
     }
@@ -378,8 +386,12 @@ impl Policies for SqliteConfig {
             .read(|db| budgets::of_targets(db, organization, targets))
     }
 
-    fn live_budgets(&self) -> Result<Vec<(OrganizationId, BudgetId)>, StoreError> {
-        self.db.read(budgets::live)
+    fn live_budgets(
+        &self,
+        after: Option<&BudgetId>,
+        limit: usize,
+    ) -> Result<Vec<(OrganizationId, BudgetId)>, StoreError> {
+        self.db.read(|db| budgets::live(db, after, limit))
     }
 
     fn own_budget(

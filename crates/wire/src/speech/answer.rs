@@ -9,7 +9,9 @@ use bytes::Bytes;
 use lw_core::BodyForm;
 use serde_json::value::RawValue;
 
-use super::{Piece, Unreadable, has_member, is_true, number_member, place, quoted, text_member};
+use super::{
+    Piece, Unreadable, has_member, is_true, number_member, place, quoted, text_member, whole,
+};
 use crate::capture::raw;
 use crate::splice::Edits;
 
@@ -70,8 +72,7 @@ impl Answer {
     /// # Errors
     /// [`Unreadable::NotAnObject`]
     pub fn read(form: BodyForm, body: &[u8]) -> Result<Self, Unreadable> {
-        let body = raw::utf8(body).ok_or(Unreadable::NotAnObject)?;
-        let whole = raw::value(body).ok_or(Unreadable::NotAnObject)?;
+        let (body, whole) = whole(body)?;
         let outputs = match form {
             BodyForm::ChatJson => chat(body, whole),
             BodyForm::ResponsesJson => vec![responses(body, whole)],
@@ -93,8 +94,7 @@ impl Answer {
     /// # Errors
     /// [`Unreadable::NotAnObject`]
     pub fn transcript(body: &[u8]) -> Result<Self, Unreadable> {
-        let body = raw::utf8(body).ok_or(Unreadable::NotAnObject)?;
-        let whole = raw::value(body).ok_or(Unreadable::NotAnObject)?;
+        let (body, whole) = whole(body)?;
         let mut output = Output::default();
         output.add(body, whole, "text");
         raw::members(whole, |key, value| {

@@ -4,12 +4,13 @@
 //! still read by some provider. Definitions and calls of tools are no texts, nor is reasoning, which is sealed.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Piece, Unreadable, edits, place, quoted};
+use super::{Piece, Unreadable, edits, place, quoted, whole};
 use crate::capture::raw;
 use crate::splice::Edits;
 
@@ -21,6 +22,8 @@ const DEEPEST: u8 = 40;
 pub struct Request<'a> {
     /// All texts that reach the model, in the order of the body.
     pub texts: Vec<Piece<'a>>,
+    /// Which of the texts are the parts of one message: the model reads each of these runs in one piece.
+    pub runs: Vec<Range<usize>>,
     body: &'a str,
     members: Vec<(Role, &'a RawValue)>,
 }
@@ -64,10 +67,10 @@ impl<'a> Request<'a> {
     /// # Errors
     /// See [`Unreadable`]. A body that holds no text is none: its `texts` are empty.
     pub fn read(body: &'a [u8]) -> Result<Self, Unreadable> {
-        let body = raw::utf8(body).ok_or(Unreadable::NotAnObject)?;
-        let whole = raw::value(body)
-            .filter(|whole| raw::is_object(whole))
-            .ok_or(Unreadable::NotAnObject)?;
+        let (body, whole) = whole(body)?;
+        if !raw::is_object(whole) {
+            return Err(Unreadable::NotAnObject);
+        }
         let mut request = Self {
             body,
             ..Self::default()
@@ -75,6 +78,7 @@ impl<'a> Request<'a> {
         let mut walk = Walk {
             body,
             texts: Vec::new(),
+            runs: Vec::new(),
             too_deep: false,
         };
         raw::members(whole, |key, value| {
@@ -84,6 +88,7 @@ impl<'a> Request<'a> {
             match role {
                 Role::Tools | Role::Mcps => {}
                 Role::Prompt if raw::is_object(value) => walk.prompt(value),
+                Role::System => walk.parts(value, 0),
                 _ => walk.visit(value, 0),
             }
             request.members.push((role, value));
@@ -92,6 +97,7 @@ impl<'a> Request<'a> {
             return Err(Unreadable::TooDeep);
         }
         request.texts = walk.texts;
+        request.runs = walk.runs;
         Ok(request)
     }
 
@@ -350,6 +356,7 @@ impl std::error::Error for Unfit {}
 struct Walk<'a> {
     body: &'a str,
     texts: Vec<Piece<'a>>,
+    runs: Vec<Range<usize>>,
     too_deep: bool,
 }
 
@@ -364,6 +371,17 @@ impl<'a> Walk<'a> {
             raw::elements(value, |element| self.visit(element, depth + 1));
         } else if let Some(piece) = Piece::of(self.body, value) {
             self.texts.push(piece);
+        }
+    }
+
+    /// A value that is a text, or a list of the parts of one.
+    fn parts(&mut self, value: &'a RawValue, depth: u8) {
+        let (first, inner) = (self.texts.len(), self.runs.len());
+        self.visit(value, depth);
+        // The innermost list is the run: otherwise nested lists would multiply the texts.
+        let run = first..self.texts.len();
+        if raw::is_array(value) && run.len() > 1 && self.runs.len() == inner {
+            self.runs.push(run);
         }
     }
 
@@ -400,7 +418,7 @@ impl<'a> Walk<'a> {
                 | "systemInstruction"
                 | "system_instruction"
                 | "codeExecutionResult"
-                | "code_execution_result" => self.visit(value, depth + 1),
+                | "code_execution_result" => self.parts(value, depth + 1),
                 "data" if plain_source => self.visit(value, depth + 1),
                 "functionResponse" | "function_response" => {
                     if let Some(response) = raw::member(value, "response") {

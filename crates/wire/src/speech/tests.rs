@@ -98,6 +98,29 @@ fn the_words_of_every_dialect_are_found() {
 }
 
 #[test]
+fn the_parts_of_a_message_are_one_run() {
+    let body = json!({
+        "system": [{ "text": "a" }, { "text": "b" }],
+        "messages": [
+            { "content": "c" },
+            { "content": [{ "text": "d" }, { "type": "image" }, { "text": "e" }] },
+            { "content": [{ "text": "f" }, { "content": [{ "text": "g" }, { "text": "h" }] }] },
+        ],
+    });
+    // The order of the keys is the alphabet's here: the messages come first.
+    let body = body.to_string();
+    let request = Request::read(body.as_bytes()).expect("a readable body");
+    let run = |run: &std::ops::Range<usize>| -> String {
+        request.texts[run.clone()]
+            .iter()
+            .map(|piece| &*piece.text)
+            .collect()
+    };
+    let runs: Vec<String> = request.runs.iter().map(run).collect();
+    assert_eq!(runs, ["de", "gh", "ab"]);
+}
+
+#[test]
 fn no_trick_hides_a_text() {
     for body in [
         r#"{"messages":[{"content":"a","content":"found"}]}"#,
@@ -287,6 +310,17 @@ fn calls_of_tools_and_silence_are_not_checked() {
             "{body}"
         );
     }
+}
+
+#[test]
+fn a_byte_order_mark_moves_no_place() {
+    let body = "\u{feff}{\"messages\":[{\"content\":\"a\"}],\"choices\":[{\"message\":{\"content\":\"b\"}}]}";
+    let request = Request::read(body.as_bytes()).expect("a readable body");
+    let out = joined(body.as_bytes(), request.with_texts(&["x".to_owned()]));
+    assert_eq!(out, body.replace("\"a\"", "\"x\""));
+    let answer = Answer::read(BodyForm::ChatJson, body.as_bytes()).expect("JSON");
+    let out = joined(body.as_bytes(), answer.with_texts(&["x".to_owned()]));
+    assert_eq!(out, body.replace("\"b\"", "\"x\""));
 }
 
 #[test]
