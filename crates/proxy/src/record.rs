@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::Method;
-use lw_core::{Fault, RequestId, UnixMicros, VirtualKeyId};
+use lw_core::{Error, Fault, RequestId, UnixMicros, VirtualKeyId};
 use lw_store::trace::{BodyForm, Captured, TraceRecord, TraceStore};
 use lw_wire::capture;
 use parking_lot::{Condvar, Mutex};
@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use crate::ended::Ended;
 use crate::metrics::Metrics;
+use crate::refusals::{PolicyRefusal, Refusals};
 
 /// How often the boxes are emptied while requests come: often, so that what waits stays small and warm
 /// and the work does not come in bursts that requests have to wait for.
@@ -87,6 +88,9 @@ pub struct Access {
     /// Whether a stream ended without usage.
     #[serde(skip)]
     pub usage_missing: bool,
+    /// The error of ours that ended it.
+    #[serde(skip)]
+    pub refusal: Option<Error>,
 }
 
 fn method<S: serde::Serializer>(method: &Method, serializer: S) -> Result<S::Ok, S::Error> {
@@ -208,6 +212,9 @@ impl Records {
 /// Notes that keys were used; called off the data threads.
 pub type OnUsed = Box<dyn Fn(&[(VirtualKeyId, UnixMicros)]) + Send>;
 
+/// Keeps policy refusals for the audit log; called off the data threads.
+pub type OnRefused = Box<dyn Fn(Vec<PolicyRefusal>) + Send>;
+
 /// The thread that empties the boxes.
 pub struct Writer {
     /// The boxes.
@@ -218,6 +225,8 @@ pub struct Writer {
     pub metrics: Arc<Metrics>,
     /// Where uses of keys are noted.
     pub on_used: OnUsed,
+    /// Where refusals by policy rules are kept.
+    pub on_refused: OnRefused,
     /// Whether successful requests are logged.
     pub access_log: bool,
     /// The product's version, for the log.
@@ -233,16 +242,39 @@ struct Backlog {
     failures: u32,
 }
 
+/// What the writer remembers of keys from one batch to the next.
+#[derive(Default)]
+struct Memory {
+    /// When each key's last use was noted, in seconds.
+    noted: HashMap<VirtualKeyId, i64>,
+    refusals: Refusals,
+}
+
+impl Memory {
+    /// Whether the use of a key at `at` is to be noted: the last note is old enough.
+    fn notes(&mut self, key: &VirtualKeyId, at: UnixMicros) -> bool {
+        let last = self.noted.get(key).copied().unwrap_or_default();
+        if at.seconds() - last < NOTE_EVERY_SECONDS {
+            return false;
+        }
+        if self.noted.len() >= NOTED_KEYS {
+            self.noted.clear();
+        }
+        self.noted.insert(key.clone(), at.seconds());
+        true
+    }
+}
+
 impl Writer {
     /// Runs until [`Records::stop`] and the boxes are empty.
     pub fn run(self) {
-        let mut noted: HashMap<VirtualKeyId, i64> = HashMap::new();
+        let mut memory = Memory::default();
         let mut backlog = Backlog::default();
         loop {
             let stopping = self.records.stopping.load(Ordering::SeqCst);
             for outbox in &self.records.outboxes {
                 let batch = std::mem::take(&mut *outbox.waiting.lock());
-                self.take(batch, &mut backlog, &mut noted);
+                self.take(batch, &mut backlog, &mut memory);
             }
             let tick = if backlog.traces.is_empty() {
                 IDLE_TICK
@@ -294,40 +326,30 @@ impl Writer {
         backlog.traces.clear();
     }
 
-    fn take(
-        &self,
-        batch: Vec<Finished>,
-        backlog: &mut Backlog,
-        noted: &mut HashMap<VirtualKeyId, i64>,
-    ) {
+    fn take(&self, batch: Vec<Finished>, backlog: &mut Backlog, memory: &mut Memory) {
         let mut lines = Vec::new();
         let mut used = Vec::new();
+        let mut refused = Vec::new();
         for Finished {
             access,
             ended,
             captured,
         } in batch
         {
-            self.metrics.finished(&access);
+            self.metrics.finished(&access, ended.as_deref());
             self.log(&access, &mut lines);
             let Some(ended) = ended else {
                 self.records.depth.fetch_sub(1, Ordering::Relaxed);
                 continue;
             };
-            let mut trace = ended.into_record();
-            if trace.facts.provider.is_some() {
-                let last = noted
-                    .get(&trace.virtual_key_id)
-                    .copied()
-                    .unwrap_or_default();
-                if trace.started_at.seconds() - last >= NOTE_EVERY_SECONDS {
-                    if noted.len() >= NOTED_KEYS {
-                        noted.clear();
-                    }
-                    noted.insert(trace.virtual_key_id.clone(), trace.started_at.seconds());
-                    used.push((trace.virtual_key_id.clone(), trace.started_at));
-                }
+            let principal = ended.bundle.governed.principal_id.clone();
+            let mut trace = ended.into_record(access.refusal.as_ref());
+            if trace.facts.provider.is_some()
+                && memory.notes(&trace.virtual_key_id, trace.started_at)
+            {
+                used.push((trace.virtual_key_id.clone(), trace.started_at));
             }
+            refused.extend(memory.refusals.of(&trace, principal));
             trace.input = trace.input.map(bounded);
             trace.output = trace.output.map(bounded);
             backlog.captured += captured;
@@ -339,6 +361,9 @@ impl Writer {
         }
         if !used.is_empty() {
             (self.on_used)(&used);
+        }
+        if !refused.is_empty() {
+            (self.on_refused)(refused);
         }
     }
 

@@ -27,6 +27,7 @@ pub(super) fn record(org: &str, number: u8) -> TraceRecord {
         outcome: outcome.to_owned(),
         status: Some(status),
         server: "api.example.com:443".into(),
+        circuit: Some("closed".into()),
     };
     let mut trace = [0xAB; 16];
     trace[15] = number;
