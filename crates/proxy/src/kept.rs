@@ -2,8 +2,8 @@
 //!
 //! Passed on to the provider as it comes, without a bill; but on a provider that several projects share, a
 //! project finds only what its own requests made ([`crate::custody`]). What is made is recorded before the
-//! caller hears of it, and a list shows only what is its project's. Rate limits and rules hold as for any
-//! call. Uploads go to another address of Google's and batches run where nobody sees their cost: neither is
+//! caller hears of it, and a list shows only what is its project's. Rate limits, rules and guardrails hold
+//! as for any call. Uploads go to another address of Google's and batches run where nobody sees their cost: neither is
 //! served. Start at [`call`].
 
 use std::sync::Arc;
@@ -36,7 +36,7 @@ use crate::refusal::{lost, refuse};
 use crate::reply::{Reply, ReplyBody};
 use crate::stages::{authenticate, permitted};
 use crate::worker::Worker;
-use crate::{limit, policy};
+use crate::{guarded, limit, policy};
 
 /// The surface of all of this.
 const SURFACE: Surface = Surface::GeminiFiles;
@@ -172,6 +172,9 @@ async fn serve(
     call.grant = limit::take(limits, &bundle.governed.key, now, counted)?;
     if !body.is_empty() {
         policy::body(&bundle, SURFACE, &body).await?;
+        if guarded::checks_requests(&bundle) {
+            guarded::request(call, &bundle).await?;
+        }
     }
     let plan = plan(call, &bundle, asked, &parts.method).await?;
     let lane = lane_at(&bundle, plan.lane)?;

@@ -1,6 +1,6 @@
 //! How a request ended, for those who read about it.
 
-use lw_core::{Fault, NanoUsd};
+use lw_core::{Code, Fault, NanoUsd};
 use lw_store::trace::Captured;
 use lw_wire::Surface;
 use lw_wire::tap::Tap;
@@ -51,6 +51,7 @@ impl EndFacts {
                 Self {
                     message: Some(error.message().to_owned()),
                     internal: error.internal().map(str::to_owned),
+                    word: word_of(error.code()).to_owned(),
                     ..failed(row.status, row.name, row.fault)
                 }
             }
@@ -63,11 +64,20 @@ impl EndFacts {
                 Self {
                     message: Some(error.message().to_owned()),
                     internal: error.internal().map(str::to_owned),
+                    word: word_of(error.code()).to_owned(),
                     ..failed(call.status, row.name, row.fault)
                 }
             }
             Ending::CallerLeft => failed(499, "client_disconnected", Fault::Customer),
         }
+    }
+}
+
+/// `langwatch.status` of an error of ours (observability 4.3).
+const fn word_of(code: Code) -> &'static str {
+    match code {
+        Code::GuardrailBlocked | Code::StreamChunkBlocked => "blocked_by_guardrail",
+        code => code.row().name,
     }
 }
 
