@@ -183,6 +183,8 @@ def running(binary: Path, folder: Path, **settings: str):
         "LANGWATCH_ALLOW_PRIVATE_UPSTREAMS": "127.0.0.0/8",
         # Tests call more often than people do.
         "LW_MANAGEMENT_RATE_LIMIT_RPM": "0",
+        # Tests make providers fail one after the other: their circuits stay closed.
+        "LW_GATEWAY_CIRCUIT_THRESHOLD": "10000",
         # No load balancer has to notice that it stops.
         "SERVER_DRAIN_DELAY_SECONDS": "0",
         **settings,

@@ -132,21 +132,29 @@ def test_what_a_call_costs_counts_until_the_period_begins_anew(stack, budgets):
 
 def test_a_budget_that_is_used_up_blocks_its_key_until_its_limit_is_raised(stack, budgets):
     key, secret = stack.mint("capped")
-    budget = budgets.create(
-        scope=of_key(key), name="capped", window="total", limit_usd="0.000001"
-    )["id"]
+    budget = budgets.create(scope=of_key(key), name="capped", window="total", limit_usd="100")["id"]
 
-    def status() -> int:
-        return chat(stack, secret).status_code
+    def refusal() -> dict | None:
+        answer = chat(stack, secret)
+        return None if answer.status_code == 200 else answer.json()["error"]
 
-    assert status() == 200
+    assert refusal() is None
     until(lambda: Decimal(budgets.get(budget)["spent_usd"]) > 0, "the spend of the budget")
-    if status() == 200:
-        pytest.xfail("budgets are counted and not enforced yet")
-    assert status() == 402
-    assert chat(stack, secret).json()["error"]["code"] == "budget_exceeded"
+    budgets.update(budget, limit_usd="0.000001")
+    spent = refusal()
+    assert spent["code"] == spent["type"] == "budget_exceeded"
+    assert spent["meta"]["budget_id"] == budget
+    assert spent["meta"]["budget_scope"] == "virtual_key"
     budgets.update(budget, limit_usd="100")
-    until(lambda: status() == 200, "a call under the new limit")
+    assert refusal() is None
+
+
+def test_a_call_that_does_not_fit_into_a_budget_is_refused_before_it_is_made(stack, budgets):
+    key, secret = stack.mint("tight")
+    budgets.create(scope=of_key(key), name="tight", window="total", limit_usd="0.000001")
+    refused = chat(stack, secret)
+    assert refused.status_code == 402
+    assert refused.headers["x-langwatch-budget-blocked-by"] == "virtual_key:total"
 
 
 def test_the_bucket_of_one_end_user_is_reset_alone(stack, budgets):

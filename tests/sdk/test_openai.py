@@ -408,15 +408,15 @@ def test_the_request_limit_of_a_key_raises_a_rate_limit_error(stack):
     _, secret = stack.mint("slow", {"rateLimits": {"rpm": 1}})
     with openai.OpenAI(base_url=stack.openai_url, api_key=secret, max_retries=0) as client:
         client.chat.completions.create(**ask("first"))
-        try:
+        with pytest.raises(openai.RateLimitError) as caught:
             client.chat.completions.create(**ask("second"))
-        except openai.RateLimitError as error:
-            assert_ours(error, "vk_rate_limit_exceeded")
-            assert error.type == "rate_limit_exceeded"
-            assert 0 < int(error.response.headers["retry-after"]) <= 60
-            assert error.response.headers["x-langwatch-ratelimit-dimension"] == "rpm"
-        else:
-            pytest.xfail("the limits of a key are stored and not enforced yet")
+    error = caught.value
+    assert_ours(error, "vk_rate_limit_exceeded")
+    assert error.type == "rate_limit_exceeded"
+    assert 0 < int(error.response.headers["retry-after"]) <= 60
+    assert error.response.headers["x-langwatch-ratelimit-dimension"] == "rpm"
+    assert error.response.headers["x-ratelimit-limit-requests"] == "1"
+    assert error.response.headers["x-ratelimit-remaining-requests"] == "0"
 
 
 def assert_ours(error: openai.APIStatusError, code: str) -> None:

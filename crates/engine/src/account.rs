@@ -88,11 +88,11 @@ const NOWHERE: u64 = 0;
 #[derive(Debug, Clone)]
 pub struct Balance {
     terms: Terms,
-    /// From when on spend counts; never moves back. Each step forward is a new period.
+    /// From when on spend counts; never moves back under one window. Each step forward is a new period.
     from: Option<UnixMicros>,
     /// Counts the periods, from 1.
     period: u64,
-    /// Until when the calendar needs no look; never moves back.
+    /// Until when the calendar needs no look; never moves back under one window.
     turns_at: UnixMicros,
     // Wider than any amount, so that no sum of amounts saturates and what is taken back is what was added.
     spent: i128,
@@ -130,6 +130,34 @@ impl Balance {
         }
         self.terms.boundary = boundary;
         self.look(now);
+    }
+
+    /// From when on its figures count, when `terms` are newer and of another window: what was spent between
+    /// that instant and the one that they count from has to be known for [`Self::shift`].
+    #[must_use]
+    pub fn shifts_under(&self, terms: &Terms) -> Option<UnixMicros> {
+        let newer = terms.revision > self.terms.revision;
+        let other = terms.schedule.window != self.terms.schedule.window;
+        (newer && other).then(|| self.from.unwrap_or_default())
+    }
+
+    /// Goes on under `terms` of another window. That is no fresh start: what was spent in the new window's
+    /// period so far counts. `between` was spent between the two instants that both count from.
+    ///
+    /// Calls under way that were admitted before a later start still count here when they end: too much
+    /// rather than too little.
+    pub fn shift(&mut self, terms: Terms, between: NanoUsd, now: UnixMicros) {
+        let from = terms.counts_from(now);
+        self.spent = if from < self.from {
+            self.spent + wide(between)
+        } else {
+            (self.spent - wide(between)).max(0)
+        };
+        self.from = from;
+        self.turns_at = terms.schedule.next_boundary(now);
+        let boundary = self.terms.boundary.max(terms.boundary);
+        self.terms = terms;
+        self.terms.boundary = boundary;
     }
 
     /// Opens the period that `now` lies in, unless it or a later one is open. To be called before

@@ -111,8 +111,9 @@ impl Books {
         loop {
             let removals = {
                 let shard = self.shard(&name).lock();
-                if let Some(account) = shard.accounts.get(&name) {
-                    return Ok(taken_over(account.clone(), terms, now));
+                if let Some(account) = shard.accounts.get(&name).cloned() {
+                    drop(shard);
+                    return self.taken_over(account, terms, now);
                 }
                 shard.removals
             };
@@ -121,8 +122,9 @@ impl Books {
             let balance = Balance::open(terms, spent, now);
             let mut shard = self.shard(&name).lock();
             // Somebody else may have built it meanwhile, and calls may have changed it since.
-            if let Some(account) = shard.accounts.get(&name) {
-                return Ok(taken_over(account.clone(), terms, now));
+            if let Some(account) = shard.accounts.get(&name).cloned() {
+                drop(shard);
+                return self.taken_over(account, terms, now);
             }
             // Or built, used and swept it: then what was read may be older than what was folded.
             if shard.removals == removals {
@@ -130,6 +132,45 @@ impl Books {
                 shard.accounts.insert(name, account.clone());
                 return Ok(account);
             }
+        }
+    }
+
+    /// The account under `terms`, if they are not older than those it has.
+    fn taken_over(
+        &self,
+        account: Arc<Account>,
+        terms: Terms,
+        now: UnixMicros,
+    ) -> Result<Arc<Account>, StoreError> {
+        while let Some(since) = account.shifts_under(&terms) {
+            let from = terms.counts_from(now).unwrap_or_default();
+            let between = self.spent_between(&account, since.min(from), since.max(from))?;
+            if account.shift(since, terms, between, now) {
+                return Ok(account);
+            }
+        }
+        account.change(terms, now);
+        Ok(account)
+    }
+
+    /// What calls cost that were admitted from `from` on and before `to`. The ledger has them: they are of
+    /// periods that began a while ago.
+    fn spent_between(
+        &self,
+        account: &Account,
+        from: UnixMicros,
+        to: UnixMicros,
+    ) -> Result<NanoUsd, StoreError> {
+        let since = |from| (self.spending).budget_spent(account.budget(), account.member(), from);
+        let mut all = since(from)?;
+        loop {
+            let rest = since(to)?;
+            let again = since(from)?;
+            // Otherwise something was folded in between, and the two do not belong together.
+            if again == all {
+                return Ok(all - rest);
+            }
+            all = again;
         }
     }
 
@@ -190,11 +231,6 @@ impl fmt::Debug for Books {
             .field("accounts", &self.len())
             .finish_non_exhaustive()
     }
-}
-
-fn taken_over(account: Arc<Account>, terms: Terms, now: UnixMicros) -> Arc<Account> {
-    account.change(terms, now);
-    account
 }
 
 /// What a row demands of one of its buckets.

@@ -2,8 +2,6 @@
 //!
 //! Nothing has gone out to the caller when a setback is returned. Start at [`answered`].
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
@@ -13,9 +11,10 @@ use lw_core::{BodyForm, Code, Error};
 use lw_upstream::UpstreamBody;
 use lw_wire::Surface;
 use lw_wire::tap::{MOST_HELD, Tap, provider_error_name};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::attempt::CallerHead;
+use crate::beginning::Beginning;
 use crate::bundle::Capture;
 use crate::call::{Call, Ending, micros};
 use crate::convert::Conversion;
@@ -24,7 +23,7 @@ use crate::refusal::refuse_after;
 use crate::relay::Relay;
 use crate::reply::{Reply, ReplyBody};
 use crate::setback::{Fallen, Held, Setback};
-use crate::{caching, guarded, headers, translated};
+use crate::{caching, exhausted, guarded, headers, translated};
 
 /// JSON answers up to this size are held back, so that their head can tell what they say.
 const HELD_BACK: usize = 256 * 1024;
@@ -32,8 +31,6 @@ const HELD_BACK: usize = 256 * 1024;
 pub(crate) const ERROR_HELD: usize = 1024 * 1024;
 /// The largest answer that guardrails check.
 const LARGEST_CHECKED: usize = 32 * 1024 * 1024;
-/// How long the head of a stream waits for its first bytes, to leave in one write with them.
-const FIRST_BYTES: Duration = Duration::from_millis(20);
 
 /// Turns the provider's answer into ours. `more`: another candidate may follow, so that an answer counts as
 /// one only when its first event is there and says so (data-plane 13.2).
@@ -72,7 +69,7 @@ pub(crate) async fn answered(
                 };
                 Setback::theirs(held).of(call)
             }
-            Err(error) => Setback::ours(error).of(broken(call)),
+            Err(error) => translated::unreadable(call, error),
         });
     }
     let as_list = surface.is_gemini() && !asks_for_events(head.query.as_deref());
@@ -95,31 +92,15 @@ pub(crate) async fn answered(
             Ok(body) => body,
             // Nothing went out yet: this is an ordinary error with its own status (17.1).
             Err(error) => {
-                let timed_out = error.code() == Code::UpstreamTimeout;
-                set_outcome(&mut call, if timed_out { "timeout" } else { "network" });
-                return Err(Setback::ours(error)
-                    .having_seen(beginning.tap(form))
-                    .of(call));
+                call.broke_off(&error);
+                let seen = beginning.tap(form);
+                return Err(Setback::ours(error).having_seen(seen).of(call));
             }
         };
-        if let Some(failure) = beginning.failure() {
+        let provider = call.lane().map_or("unknown", |lane| lane.kind.as_str());
+        if let Some(failure) = beginning.failure(provider) {
             // The same, told inside a stream that had just begun.
-            return Err(translated::refused(call, &parts.headers, &failure));
-        }
-        if let Some(name) = beginning.error() {
-            // Passed on as it came, should nobody else answer.
-            set_outcome(&mut call, "retryable_5xx");
-            let rest = whole(&call, body, ERROR_HELD, "an error").await;
-            let mut pieces = beginning.pieces;
-            pieces.extend(rest.ok());
-            let body = call.without_secrets(pieces.concat().into());
-            let held = Held {
-                status: parts.status,
-                head: reply_head,
-                body,
-                name: Some(name),
-            };
-            return Err(Setback::theirs(held).of(call));
+            return Err(translated::refused(call, &parts.headers, failure));
         }
         call.accepted();
         let Beginning {
@@ -173,7 +154,10 @@ async fn checked(
 ) -> Result<Reply, Box<Fallen>> {
     let body = match whole(&call, body, LARGEST_CHECKED, "an answer").await {
         Ok(body) => body,
-        Err(error) => return Err(Setback::ours(error).having_seen(tap).of(broken(call))),
+        Err(error) => {
+            call.broke_off(&error);
+            return Err(Setback::ours(error).having_seen(tap).of(call));
+        }
     };
     let body = match Box::pin(guarded::answer(&mut call, tap.form(), body.clone())).await {
         Ok(body) => body,
@@ -205,17 +189,6 @@ pub(crate) fn withheld(call: &mut Call, error: Error, mut tap: Tap) -> Reply {
     tap.finish();
     let _ = tap.take_held();
     refuse_after(call, error, Some(&mut tap))
-}
-
-fn set_outcome(call: &mut Call, outcome: &'static str) {
-    if let Some(dispatch) = call.dispatch.as_mut() {
-        dispatch.outcome = outcome;
-    }
-}
-
-fn broken(mut call: Box<Call>) -> Box<Call> {
-    set_outcome(&mut call, "network");
-    call
 }
 
 /// What looks at an answer. One that is the provider's own may say what was left there.
@@ -298,113 +271,6 @@ fn held_of_stream(call: &Call) -> usize {
     }
 }
 
-/// The first bytes of a stream, in the caller's form.
-struct Beginning {
-    pieces: Vec<Bytes>,
-    conversion: Option<Box<Conversion>>,
-    /// Sees the same bytes, to know whether an event has come and what it says. Only when another candidate
-    /// may follow.
-    scratch: Option<Box<Tap>>,
-}
-
-impl Beginning {
-    fn new(conversion: Option<Box<Conversion>>, form: BodyForm, more: bool) -> Self {
-        Self {
-            pieces: Vec::new(),
-            conversion,
-            scratch: more.then(|| Box::new(Tap::new(form, 0))),
-        }
-    }
-
-    /// Reads the first bytes, so that head and first bytes leave in one write: for a moment, or until the
-    /// first event is whole when another candidate may follow.
-    async fn read(&mut self, call: &Call, mut body: UpstreamBody) -> Result<UpstreamBody, Error> {
-        let more = self.scratch.is_some();
-        let deadline = call.attempt_deadline();
-        while !self.is_decided() {
-            let next = if more {
-                match timeout_at(deadline, body.frame()).await {
-                    Ok(next) => next,
-                    Err(_) => {
-                        return Err(Error::new(
-                            Code::UpstreamTimeout,
-                            "the provider's stream did not begin in time",
-                        ));
-                    }
-                }
-            } else {
-                match timeout(FIRST_BYTES, body.frame()).await {
-                    Ok(next) => next,
-                    Err(_) => break,
-                }
-            };
-            match next {
-                Some(Ok(frame)) => {
-                    if let Ok(piece) = frame.into_data() {
-                        self.push(piece);
-                    }
-                }
-                Some(Err(error)) => {
-                    return Err(Error::new(
-                        Code::ProviderError,
-                        "the provider broke off before its answer began",
-                    )
-                    .because(error));
-                }
-                None => break,
-            }
-            if !more {
-                break;
-            }
-        }
-        Ok(body)
-    }
-
-    fn push(&mut self, piece: Bytes) {
-        let piece = match &mut self.conversion {
-            Some(conversion) => Bytes::from(conversion.push(&piece)),
-            None => piece,
-        };
-        if let Some(scratch) = &mut self.scratch {
-            scratch.push(&piece);
-        }
-        if !piece.is_empty() {
-            self.pieces.push(piece);
-        }
-    }
-
-    /// The failure that the provider told before anything else, in another dialect than the caller's.
-    fn failure(&self) -> Option<lw_translate::ir::Failure> {
-        let conversion = self.conversion.as_ref()?;
-        let failure = conversion.failure().filter(|_| !conversion.has_begun());
-        failure.cloned()
-    }
-
-    /// The type or code of the error that the stream begins with, when that matters.
-    fn error(&self) -> Option<String> {
-        let observed = self.scratch.as_ref()?.observed();
-        let first = observed.events <= 1;
-        observed.stream_error.clone().filter(|_| first)
-    }
-
-    fn is_decided(&self) -> bool {
-        let seen = |tap: &Tap| {
-            let observed = tap.observed();
-            observed.events > 0 || observed.complete || observed.stream_error.is_some()
-        };
-        let told =
-            |conversion: &Conversion| conversion.has_begun() || conversion.failure().is_some();
-        self.scratch.as_deref().is_some_and(seen) || self.conversion.as_deref().is_some_and(told)
-    }
-
-    /// What was seen.
-    fn tap(self, form: BodyForm) -> Tap {
-        let mut tap = Tap::new(form, 0);
-        self.pieces.iter().for_each(|piece| tap.push(piece));
-        tap
-    }
-}
-
 enum Json {
     /// All of it, and whether the provider's prompt cache was read. The call has ended.
     Whole(Vec<Bytes>, bool),
@@ -452,9 +318,7 @@ async fn json(call: &mut Call, mut body: UpstreamBody, tap: &mut Tap) -> Result<
             Ok(Some(data)) => data,
             Ok(None) => break,
             Err(error) => {
-                if let Some(dispatch) = call.dispatch.as_mut() {
-                    dispatch.outcome = "network";
-                }
+                call.broke_off(&error);
                 return Err(error);
             }
         };
@@ -507,7 +371,7 @@ pub(crate) async fn whole(
 }
 
 /// Reads a provider's error as it came, and its type or code. Only our own secrets, should they stand in
-/// there, are taken out.
+/// there, are taken out, and what it says about the provider's account.
 pub(crate) async fn provider_error(
     call: &Call,
     body: UpstreamBody,
@@ -515,5 +379,5 @@ pub(crate) async fn provider_error(
     let whole = whole(call, body, ERROR_HELD, "an error").await?;
     let whole = call.without_secrets(whole);
     let name = provider_error_name(&whole);
-    Ok((whole, name))
+    Ok((exhausted::covered(call.status, whole), name))
 }

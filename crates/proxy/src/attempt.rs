@@ -3,17 +3,18 @@
 //! A POST that may have reached a provider is not repeated against it. Start at [`attempt`].
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response};
 use lw_core::{Code, Error};
-use lw_upstream::{RequestBody, UpstreamBody, UpstreamError};
+use lw_upstream::{RequestBody, Timeouts, UpstreamBody, UpstreamError};
 use lw_wire::splice::Pieces;
 use percent_encoding::percent_decode_str;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
+use crate::bundle::Bundle;
 use crate::call::Call;
 use crate::foreign::Exchange;
-use crate::lane::Lane;
+use crate::lane::{Lane, LaneKind};
 use crate::refusal::lost;
 use crate::{access, headers};
 
@@ -54,7 +55,11 @@ pub(crate) async fn attempt(
     let mut headers = headers::upstream(&head.headers, lane, surface, &gateway.user_agent);
     headers::accept(&mut headers, exchange, streaming);
     let body = body.into_inner();
-    dispatch.authorised = access::authorise(
+    let mut timeouts = gateway.settings.timeouts;
+    timeouts.head = head_limit(timeouts, &bundle, lane, call.start.elapsed());
+    // Whoever waits for a token waits on the provider's account too.
+    let deadline = Instant::now() + timeouts.head;
+    let authorising = access::authorise(
         &worker.outside,
         lane,
         endpoint,
@@ -62,26 +67,21 @@ pub(crate) async fn attempt(
         &path,
         &mut headers,
         &body,
-    )
-    .await?;
+    );
+    dispatch.authorised = match timeout_at(deadline, authorising).await {
+        Ok(authorised) => authorised?,
+        Err(_) => {
+            dispatch.outcome = "timeout";
+            return Err(too_late(lane, "authorising the call"));
+        }
+    };
     let mut request = Request::new(RequestBody::new(body));
     *request.method_mut() = head.method.clone();
     *request.headers_mut() = headers;
-    let mut timeouts = gateway.settings.timeouts;
-    if let Some(limit) = lane.head_timeout {
-        timeouts.head = timeouts.head.min(limit);
-    }
-    if let Some(limit) = bundle.routing.attempt_timeout_ms {
-        timeouts.head = timeouts.head.min(Duration::from_millis(limit));
-    }
-    if !timeouts.total.is_zero() {
-        // What earlier attempts took is gone.
-        let left = timeouts.total.saturating_sub(call.start.elapsed());
-        timeouts.head = timeouts.head.min(left);
-    }
     // The time that a caller's own text took to be written for the provider is not the provider's.
     dispatch.started = Instant::now();
-    dispatch.deadline = Some(dispatch.started + timeouts.head);
+    timeouts.head = deadline.saturating_duration_since(dispatch.started);
+    dispatch.deadline = Some(deadline);
     let sending = worker
         .pool
         .send(endpoint, &path, request, &timeouts, &mut dispatch.reached);
@@ -89,8 +89,9 @@ pub(crate) async fn attempt(
         Ok(sent) => {
             let status = sent.response.status();
             dispatch.status = Some(status.as_u16());
+            dispatch.served = status.is_success();
             dispatch.tier = headers::served_tier(sent.response.headers());
-            dispatch.outcome = outcome(status);
+            dispatch.outcome = outcome(status.as_u16(), lane.kind == LaneKind::Bedrock);
             call.status = status.as_u16();
             access::answered(&worker.outside, lane, &dispatch.authorised, status.as_u16());
             Ok(sent.response)
@@ -102,6 +103,15 @@ pub(crate) async fn attempt(
     }
 }
 
+/// How long the provider may take until its answer begins, when the request has taken `elapsed` already.
+fn head_limit(limits: Timeouts, bundle: &Bundle, lane: &Lane, elapsed: Duration) -> Duration {
+    let own = bundle.routing.attempt_timeout_ms.map(Duration::from_millis);
+    // What earlier attempts took is gone.
+    let left = (!limits.total.is_zero()).then(|| limits.total.saturating_sub(elapsed));
+    let shorter = [lane.head_timeout, own, left].into_iter().flatten();
+    shorter.fold(limits.head, Duration::min)
+}
+
 pub(crate) fn lost_address(why: &str) -> Error {
     Error::new(
         Code::BadRequest,
@@ -109,11 +119,14 @@ pub(crate) fn lost_address(why: &str) -> Error {
     )
 }
 
-/// The outcome label of data-plane 13.2.
-fn outcome(status: StatusCode) -> &'static str {
-    match status.as_u16() {
-        200..=399 => "success",
+/// The outcome label of data-plane 13.2 for a status. `excepted`: the status may stand for an exception of
+/// Bedrock's, where 408 and 424 are failures of the model and not of the request (providers 21).
+pub(crate) const fn outcome(status: u16, excepted: bool) -> &'static str {
+    match status {
+        200..=299 => "success",
         404 => "not_found",
+        408 if excepted => "timeout",
+        424 if excepted => "retryable_5xx",
         429 => "rate_limit",
         500.. => "retryable_5xx",
         _ => "non_retryable",
@@ -152,10 +165,7 @@ fn upstream_failure(error: &UpstreamError, lane: &Lane) -> Error {
             Code::BadRequest,
             format!("the provider `{provider}` cannot be called: {error}"),
         ),
-        UpstreamError::Timeout { .. } => Error::new(
-            Code::UpstreamTimeout,
-            format!("the provider `{provider}` did not answer in time: {error}"),
-        ),
+        UpstreamError::Timeout { step, .. } => too_late(lane, step),
         UpstreamError::Dns(_)
         | UpstreamError::Connect { .. }
         | UpstreamError::Tls { .. }
@@ -165,6 +175,15 @@ fn upstream_failure(error: &UpstreamError, lane: &Lane) -> Error {
         ),
     };
     answer.because(error.chain()).with("provider", provider)
+}
+
+fn too_late(lane: &Lane, step: &str) -> Error {
+    let provider = lane.kind.as_str();
+    Error::new(
+        Code::UpstreamTimeout,
+        format!("the provider `{provider}` did not answer in time: {step} took too long"),
+    )
+    .with("provider", provider)
 }
 
 #[cfg(test)]

@@ -221,9 +221,8 @@ impl Call {
             }),
             cache_mode: self.cache.mode.as_str(),
             fallbacks: self.fallbacks(),
-            limits: self
-                .standing()
-                .map(|(standing, now)| (standing, now, self.dialect())),
+            walked: self.dispatch.is_some() || !self.tried.is_empty(),
+            limits: self.limits(),
             budget_warning: self.checked.warning.clone(),
             renamed_max_tokens: self
                 .dispatch
@@ -240,6 +239,17 @@ impl Call {
                 (lane.kind.as_str(), model.filter(|model| !model.is_empty()))
             }),
         }
+    }
+
+    /// What is left of the key's ceilings, for the headers.
+    fn limits(&self) -> Option<(Standing, UnixMicros, Dialect)> {
+        let (standing, now) = self.standing()?;
+        Some((standing, now, self.dialect()))
+    }
+
+    /// Brings a stamp up to date with the end of the request, which returned what its limits had reserved.
+    pub(crate) fn restamp(&self, stamp: &mut Stamp) {
+        stamp.limits = self.limits();
     }
 
     /// Candidates that were tried or passed over before the one that the answer comes from (data-plane 13.6).
@@ -266,12 +276,29 @@ impl Call {
         !total.is_zero() && self.start.elapsed() >= total
     }
 
+    /// Labels the present attempt (data-plane 13.2).
+    pub(crate) fn came_to(&mut self, outcome: &'static str) {
+        if let Some(dispatch) = self.dispatch.as_mut() {
+            dispatch.outcome = outcome;
+        }
+    }
+
+    /// The present attempt's answer broke off, or cannot be read. One that was an error already stays the
+    /// error that its status says.
+    pub(crate) fn broke_off(&mut self, error: &Error) {
+        let answered = self.dispatch.as_ref().and_then(|dispatch| dispatch.status);
+        if answered.is_none_or(|status| (200..300).contains(&status)) {
+            self.came_to(match error.code() {
+                Code::UpstreamTimeout => "timeout",
+                _ => "network",
+            });
+        }
+    }
+
     /// The present attempt's answer is going to be the caller's.
     pub(crate) fn accepted(&mut self) {
-        if !self.tried.is_empty()
-            && let Some(dispatch) = self.dispatch.as_mut()
-        {
-            dispatch.outcome = "fallback_success";
+        if !self.tried.is_empty() {
+            self.came_to("fallback_success");
         }
     }
 

@@ -20,6 +20,8 @@ pub(crate) struct Conversion {
     translator: Option<Translator>,
     /// What the provider's framing says about its own failure.
     failure: Option<Failure>,
+    /// An event that is passed on came out of the frames.
+    begun: bool,
     /// The caller asked for a JSON list instead of events (Gemini without `alt=sse`).
     list: Option<List>,
 }
@@ -39,6 +41,7 @@ impl Conversion {
                 invoke: true,
                 translator: None,
                 failure: None,
+                begun: false,
                 list: None,
             })),
             Exchange::Translated(translation) => {
@@ -59,6 +62,7 @@ impl Conversion {
                     invoke: *framed == Framed::Invoke,
                     translator: Some(Translator::new(*from, framing, *to, caller.clone())),
                     failure: None,
+                    begun: false,
                     list: as_list.then(List::default),
                 }))
             }
@@ -130,7 +134,10 @@ impl Conversion {
             match &mut self.translator {
                 Some(translator) if self.invoke => translator.frame(None, &event, out),
                 Some(translator) => translator.frame(Some(&frame.name), &event, out),
-                None => write_event(&event, out),
+                None => {
+                    self.begun = true;
+                    write_event(&event, out);
+                }
             }
         }
     }
@@ -193,9 +200,8 @@ impl Conversion {
 
     /// Whether the provider said anything but that it failed.
     pub(crate) fn has_begun(&self) -> bool {
-        self.translator
-            .as_ref()
-            .is_none_or(|translator| translator.has_begun())
+        let translator = self.translator.as_ref();
+        translator.map_or(self.begun, Translator::has_begun)
     }
 
     /// What the provider reported, in all token classes.

@@ -2,13 +2,14 @@
 //!
 //! Passed on to the provider as it comes, without a bill; but on a provider that several projects share, a
 //! project finds only what its own requests made ([`crate::custody`]). What is made is recorded before the
-//! caller hears of it, and a list shows only what is its project's. Rate limits, rules and guardrails hold
-//! as for any call. Uploads go to another address of Google's and batches run where nobody sees their cost: neither is
+//! caller hears of it, and a list shows only what is its project's. Rate limits, rules and guardrails
+//! of requests hold as for any call. Uploads go to another address of Google's and batches run where nobody sees their cost: neither is
 //! served. Start at [`call`].
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::header::{ALLOW, CONTENT_ENCODING, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, Version};
@@ -168,15 +169,16 @@ async fn serve(
     }
     let body = body_of(call);
     let counted = (body.len() as u64, None);
-    let (limits, now) = (&gateway.limits, gateway.clock.now());
-    call.grant = limit::take(limits, &bundle.governed.key, now, counted)?;
+    call.grant = limit::take(&gateway, &bundle.governed.key, counted)?;
     if !body.is_empty() {
         policy::body(&bundle, SURFACE, &body).await?;
-        if guarded::checks_requests(&bundle) {
-            guarded::request(call, &bundle).await?;
-        }
     }
-    let plan = plan(call, &bundle, asked, &parts.method).await?;
+    let mut plan = plan_of(call, &bundle, asked, &parts.method).await?;
+    let guarded = !body.is_empty() && guarded::checks_requests(&bundle);
+    if guarded && guarded::request(call, &bundle).boxed().await? {
+        // The texts are others now.
+        plan = plan_of(call, &bundle, asked, &parts.method).await?;
+    }
     let lane = lane_at(&bundle, plan.lane)?;
     let guarded = lane.guards(&bundle.project_id);
     if guarded && !plan.body.is_empty() {
@@ -273,7 +275,7 @@ fn keepers(bundle: &Bundle) -> impl Iterator<Item = (usize, &Lane)> {
     lanes.filter(|(_, lane)| lane.serves(SURFACE))
 }
 
-async fn plan(
+async fn plan_of(
     call: &mut Call,
     bundle: &Bundle,
     asked: Asked<'_>,

@@ -7,10 +7,11 @@ use http::header::{HeaderName, HeaderValue};
 use lw_core::error::Dialect;
 use lw_core::{Code, Error, UnixMicros};
 use lw_engine::limit::{Gauge, Standing, estimate};
-use lw_governor::limits::{Grant, Limits};
+use lw_governor::limits::Grant;
 
 use crate::gate::denial;
 use crate::governed::Limited;
+use crate::worker::Gateway;
 
 /// Reserves the request of its key: its characters, and its cap on output. Nothing for a key without
 /// ceilings.
@@ -18,9 +19,8 @@ use crate::governed::Limited;
 /// # Errors
 /// The key is over one of them.
 pub(crate) fn take(
-    limits: &Limits,
+    gateway: &Gateway,
     key: &Limited,
-    now: UnixMicros,
     (characters, output_cap): (u64, Option<u64>),
 ) -> Result<Option<Grant>, Error> {
     let ceilings = &key.ceilings;
@@ -28,10 +28,14 @@ pub(crate) fn take(
         return Ok(None);
     }
     let tokens = estimate(characters, output_cap, ceilings);
-    limits
-        .take(&key.subject, ceilings, now, tokens)
+    gateway
+        .limits
+        .take(&key.subject, ceilings, gateway.clock.now(), tokens)
         .map(Some)
-        .map_err(|denied| denial(Code::KeyRateLimitExceeded, denied, ceilings))
+        .map_err(|denied| {
+            gateway.metrics.rate_limit_denied(denied.dimension.as_str());
+            denial(Code::KeyRateLimitExceeded, denied, ceilings)
+        })
 }
 
 /// Headers of a provider that tell of its own limits: they would contradict ours.

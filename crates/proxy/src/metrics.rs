@@ -52,6 +52,11 @@ struct GuardrailLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LimitLabels {
+    dimension: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct StreamLabels {
     provider: &'static str,
 }
@@ -87,6 +92,7 @@ pub struct Metrics {
     first_chunk: Family<StreamLabels, Histogram>,
     usage_missing: Family<ProviderLabels, Counter>,
     guardrails: Family<GuardrailLabels, Counter>,
+    denied: Family<LimitLabels, Counter>,
     models: Mutex<HashSet<String>>,
     /// Requests being handled.
     pub in_flight: Gauge,
@@ -116,6 +122,7 @@ impl Default for Metrics {
             first_chunk: Family::new_with_constructor(histogram),
             usage_missing: Family::default(),
             guardrails: Family::default(),
+            denied: Family::default(),
             models: Mutex::default(),
             in_flight: Gauge::default(),
             streaming: Gauge::default(),
@@ -163,6 +170,11 @@ impl Metrics {
             self.guardrails.clone(),
         );
         registry.register(
+            "gateway_rate_limit_denied",
+            "Requests over a rate limit of their key",
+            self.denied.clone(),
+        );
+        registry.register(
             "gateway_in_flight_requests",
             "Being handled",
             self.in_flight.clone(),
@@ -200,6 +212,11 @@ impl Metrics {
             let labels = GuardrailLabels { direction, verdict };
             self.guardrails.get_or_create(&labels).inc_by(count);
         }
+    }
+
+    /// Counts a request that is over a rate limit of its key (data-plane 10.3).
+    pub fn rate_limit_denied(&self, dimension: &'static str) {
+        self.denied.get_or_create(&LimitLabels { dimension }).inc();
     }
 
     /// Counts a finished request.

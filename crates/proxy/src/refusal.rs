@@ -23,7 +23,7 @@ pub(crate) fn refuse(call: &mut Call, error: Error) -> Reply {
 
 /// [`refuse`] for a call whose answer had begun: `tap` saw that beginning.
 pub(crate) fn refuse_after(call: &mut Call, error: Error, tap: Option<&mut Tap>) -> Reply {
-    let stamp = call.stamp();
+    let mut stamp = call.stamp();
     let mut body = render(&error, call.dialect(), call.correlation());
     call.bytes_out = body.len() as u64;
     let error = match call.end(&Ending::Failed(&error), tap) {
@@ -35,6 +35,7 @@ pub(crate) fn refuse_after(call: &mut Call, error: Error, tap: Option<&mut Tap>)
             error
         }
     };
+    call.restamp(&mut stamp);
     let mut reply = error_reply(&error, body);
     stamp.write(reply.headers_mut());
     stamp.write_fallback_count(reply.headers_mut());

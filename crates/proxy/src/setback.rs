@@ -111,13 +111,24 @@ impl Setback {
 pub(crate) fn finish(call: &mut Call, setback: Setback, earlier: Option<Box<Held>>) -> Reply {
     let Setback { word, mut tap } = setback;
     match (word, earlier) {
-        (Word::Theirs(held), _) => passed_on(call, *held, tap),
-        (Word::Ours(_), Some(held)) => passed_on(call, *held, tap),
+        (Word::Theirs(held), _) => {
+            let seen = tap.unwrap_or_else(|| {
+                let mut tap = Tap::new(BodyForm::Opaque, MOST_HELD);
+                tap.push(&held.body);
+                Box::new(tap)
+            });
+            passed_on(call, *held, seen)
+        }
+        // What the provider before said is no part of what this one delivered.
+        (Word::Ours(_), Some(held)) => {
+            let seen = tap.unwrap_or_else(|| Box::new(Tap::new(BodyForm::Opaque, 0)));
+            passed_on(call, *held, seen)
+        }
         (Word::Ours(error), None) => refuse_after(call, error, tap.as_deref_mut()),
     }
 }
 
-fn passed_on(call: &mut Call, held: Held, seen: Option<Box<Tap>>) -> Reply {
+fn passed_on(call: &mut Call, held: Held, mut seen: Box<Tap>) -> Reply {
     let Held {
         status,
         mut head,
@@ -128,12 +139,7 @@ fn passed_on(call: &mut Call, held: Held, seen: Option<Box<Tap>>) -> Reply {
     call.bytes_out = body.len() as u64;
     call.first_byte_us = Some(micros(call.start));
     call.stamp().write_fallback_count(&mut head);
-    let mut tap = seen.unwrap_or_else(|| {
-        let mut tap = Tap::new(BodyForm::Opaque, MOST_HELD);
-        tap.push(&body);
-        Box::new(tap)
-    });
-    let _ = call.end(&Ending::ProviderRefused(name), Some(&mut tap));
+    let _ = call.end(&Ending::ProviderRefused(name), Some(&mut seen));
     let mut reply = Response::new(ReplyBody::whole(vec![body]));
     *reply.status_mut() = status;
     *reply.headers_mut() = head;

@@ -201,8 +201,7 @@ pub(crate) fn read(call: &mut Call, bundle: &Bundle, surface: Surface) -> Result
     inbound.note(&envelope);
     let demand = demand(&body, &envelope, surface);
     let gateway = &call.worker.gateway;
-    let now = gateway.clock.now();
-    call.grant = limit::take(&gateway.limits, &bundle.governed.key, now, demand.counted())?;
+    call.grant = limit::take(gateway, &bundle.governed.key, demand.counted())?;
     Ok(demand)
 }
 

@@ -14,12 +14,13 @@ use lw_wire::Surface;
 use lw_wire::tap::{MOST_HELD, Tap, Told};
 
 use crate::answered::{ERROR_HELD, reply_head, whole, withheld};
+use crate::attempt::outcome;
 use crate::call::{Call, Ending, micros};
 use crate::foreign::{Exchange, Translation};
 use crate::refusal::lost;
 use crate::reply::{Reply, ReplyBody};
 use crate::setback::{Fallen, Held, Setback};
-use crate::{caching, guarded, headers};
+use crate::{caching, exhausted, guarded, headers};
 
 /// The largest answer that is translated.
 const LARGEST: usize = 32 * 1024 * 1024;
@@ -37,18 +38,12 @@ pub(crate) async fn answer(
     if !parts.status.is_success() {
         return Err(match whole(&call, body, ERROR_HELD, "an error").await {
             Ok(body) => failed(call, &parts, &body, exchange),
-            Err(error) => {
-                broke_off(&mut call);
-                Setback::ours(error).of(call)
-            }
+            Err(error) => unreadable(call, error),
         });
     }
     let body = match whole(&call, body, LARGEST, "an answer").await {
         Ok(body) => body,
-        Err(error) => {
-            broke_off(&mut call);
-            return Err(Setback::ours(error).of(call));
-        }
+        Err(error) => return Err(unreadable(call, error)),
     };
     match exchange {
         Exchange::Translated(translation) => {
@@ -56,10 +51,7 @@ pub(crate) async fn answer(
         }
         Exchange::Counted(counting) => match counting.answer(&body) {
             Ok(json) => Ok(finished(&mut call, &parts.headers, json, Told::default())),
-            Err(error) => {
-                broke_off(&mut call);
-                Err(Setback::ours(error).of(call))
-            }
+            Err(error) => Err(unreadable(call, error)),
         },
         Exchange::Native
         | Exchange::Near
@@ -70,10 +62,9 @@ pub(crate) async fn answer(
 }
 
 /// What cannot be read counts as a connection that broke: somebody else may be asked (providers 21).
-fn broke_off(call: &mut Call) {
-    if let Some(dispatch) = call.dispatch.as_mut() {
-        dispatch.outcome = "network";
-    }
+pub(crate) fn unreadable(mut call: Box<Call>, error: Error) -> Box<Fallen> {
+    call.broke_off(&error);
+    Setback::ours(error).of(call)
 }
 
 async fn translate(
@@ -89,13 +80,12 @@ async fn translate(
         Ok(answer) => answer,
         Err(problem) => {
             // It was paid for all the same: what can be read of it is not known (providers 21).
-            broke_off(&mut call);
             let error = Error::new(
                 Code::ProviderError,
                 "the provider's answer cannot be understood",
             )
             .because(&problem);
-            return Err(Setback::ours(error).of(call));
+            return Err(unreadable(call, error));
         }
     };
     let told = Told {
@@ -215,11 +205,11 @@ pub(crate) fn failed(
         &body,
     );
     let to = crate::foreign::dialect_of(call.surface.unwrap_or(Surface::Chat));
-    answer_failure(call, &parts.headers, &failure, to, provider)
+    answer_failure(call, &parts.headers, failure, to, provider)
 }
 
 /// The dialect that a vendor's errors are in, where nothing was translated.
-fn own_dialect(provider: &str) -> Dialect {
+pub(crate) fn own_dialect(provider: &str) -> Dialect {
     match provider {
         "anthropic" => Dialect::Messages,
         "gemini" | "vertex" => Dialect::Gemini,
@@ -232,41 +222,40 @@ fn own_dialect(provider: &str) -> Dialect {
 pub(crate) fn refused(
     mut call: Box<Call>,
     provider_headers: &HeaderMap,
-    failure: &Failure,
+    failure: Failure,
 ) -> Box<Fallen> {
     let provider = call.lane().map_or("unknown", |lane| lane.kind.as_str());
     let to = crate::foreign::dialect_of(call.surface.unwrap_or(Surface::Chat));
     let status = failure.status.unwrap_or(502);
     if let Some(dispatch) = call.dispatch.as_mut() {
-        dispatch.outcome = match status {
-            408 => "timeout",
-            429 => "rate_limit",
-            404 => "not_found",
-            400..=499 if status != 424 => "non_retryable",
-            _ => "retryable_5xx",
-        };
+        dispatch.outcome = outcome(status, true);
         dispatch.status = Some(status);
+        // A refusal costs nothing, wherever it stands; a failure may have.
+        dispatch.served &= status >= 500;
     }
     let failure = Failure {
         status: Some(status),
-        ..failure.clone()
+        ..failure
     };
-    answer_failure(call, provider_headers, &failure, to, provider)
+    answer_failure(call, provider_headers, failure, to, provider)
 }
 
 fn answer_failure(
     call: Box<Call>,
     provider_headers: &HeaderMap,
-    failure: &Failure,
+    mut failure: Failure,
     to: Dialect,
     provider: &str,
 ) -> Box<Fallen> {
-    let (status, json) = lw_translate::failure::write(to, failure, provider);
+    exhausted::cover(&mut failure);
+    let (status, json) = lw_translate::failure::write(to, &failure, provider);
     let surface = call.surface.unwrap_or(Surface::Chat);
     let head = reply_head(&call, provider_headers, false, surface);
     let name = failure.code.clone().or_else(|| failure.kind.clone());
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-    Setback::theirs(Held::json(status, head, json.into(), name)).of(call)
+    // What the provider says about a failure may repeat our secrets.
+    let body = call.without_secrets(json.into());
+    Setback::theirs(Held::json(status, head, body, name)).of(call)
 }
 
 fn reply(status: StatusCode, mut head: HeaderMap, kind: &'static str, body: Bytes) -> Reply {

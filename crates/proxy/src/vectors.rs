@@ -169,7 +169,7 @@ pub(crate) async fn answer(
         };
         let body = match whole(&call, body, most, "an answer").await {
             Ok(body) => body,
-            Err(error) => return Err(unreadable(call, error)),
+            Err(error) => return Err(translated::unreadable(call, error)),
         };
         if parts.status != StatusCode::OK {
             paid(&mut call, &plan, &answers);
@@ -189,7 +189,7 @@ pub(crate) async fn answer(
                 Code::ProviderError,
                 "the provider's answer cannot be understood",
             );
-            return Err(unreadable(call, error.because(&problem)));
+            return Err(translated::unreadable(call, error.because(&problem)));
         }
     };
     let json = match to {
@@ -205,11 +205,4 @@ pub(crate) async fn answer(
         service_tier: None,
     };
     Ok(translated::finished(&mut call, &last_head, json, told))
-}
-
-fn unreadable(mut call: Box<Call>, error: Error) -> Box<Fallen> {
-    if let Some(dispatch) = call.dispatch.as_mut() {
-        dispatch.outcome = "network";
-    }
-    Setback::ours(error).of(call)
 }

@@ -36,7 +36,12 @@ pub(crate) async fn walk(mut call: Box<Call>, plan: Plan, head: CallerHead) -> R
                 so_far.skipped(&mut call, skipped);
                 continue;
             }
+            Err(Refused::NoRoom(error)) => {
+                call.pass_over("budget_exceeded");
+                return finish(&mut call, Setback::ours(error), so_far.last);
+            }
             Err(Refused::Stop(error)) => {
+                call.came_to("non_retryable");
                 return finish(&mut call, Setback::ours(error), so_far.last);
             }
         };
@@ -67,6 +72,8 @@ pub(crate) async fn walk(mut call: Box<Call>, plan: Plan, head: CallerHead) -> R
 enum Refused {
     /// The candidate is passed over.
     Skip(Skipped),
+    /// A budget that counts whoever serves has no room.
+    NoRoom(Error),
     /// Nobody else may be asked either.
     Stop(Error),
 }
@@ -188,7 +195,7 @@ fn reserve(call: &mut Call, bundle: &Bundle, step: &Step) -> Result<(), Refused>
             outcome: "model_unpriced",
             error,
         }),
-        _ => Refused::Stop(error),
+        _ => Refused::NoRoom(error),
     })?;
     call.buckets = match buckets {
         Cow::Borrowed(_) => None,

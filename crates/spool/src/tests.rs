@@ -189,11 +189,11 @@ impl Ledger for Moody {
     ) -> Result<Vec<(String, NanoUsd)>, StoreError> {
         self.ledger.budget_members(budget, from, after, limit)
     }
-    fn unopened(&self, budgets: &[BudgetId]) -> Result<Vec<BudgetId>, StoreError> {
-        self.ledger.unopened(budgets)
+    fn last_opened(&self) -> Result<Option<BudgetId>, StoreError> {
+        self.ledger.last_opened()
     }
-    fn open_budget(&self, budget: &BudgetId, openings: &[Opening]) -> Result<(), StoreError> {
-        self.ledger.open_budget(budget, openings)
+    fn open_budgets(&self, budgets: &[(BudgetId, Vec<Opening>)]) -> Result<(), StoreError> {
+        self.ledger.open_budgets(budgets)
     }
 }
 

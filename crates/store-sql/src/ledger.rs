@@ -373,13 +373,17 @@ impl Ledger for SqliteLedger {
             .read(|db| budgets::members(db, budget, from, after, limit))
     }
 
-    fn unopened(&self, budgets: &[BudgetId]) -> Result<Vec<BudgetId>, StoreError> {
-        self.database.read(|db| budgets::unopened(db, budgets))
+    fn last_opened(&self) -> Result<Option<BudgetId>, StoreError> {
+        self.database.read(budgets::last_opened)
     }
 
-    fn open_budget(&self, budget: &BudgetId, openings: &[Opening]) -> Result<(), StoreError> {
-        self.database
-            .write(|db| budgets::open(db, budget, openings))
+    fn open_budgets(&self, opened: &[(BudgetId, Vec<Opening>)]) -> Result<(), StoreError> {
+        self.database.write(|db| {
+            for (budget, openings) in opened {
+                budgets::open(db, budget, openings)?;
+            }
+            Ok(())
+        })
     }
 }
 

@@ -394,26 +394,18 @@ pub trait Ledger: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<(String, NanoUsd)>, StoreError>;
 
-    /// Whether the budget was opened.
+    /// The last budget by id that was opened. Takes no longer for many of them.
     ///
     /// # Errors
     /// The store could not be asked.
-    fn has_budget(&self, budget: &BudgetId) -> Result<bool, StoreError> {
-        self.unopened(std::slice::from_ref(budget))
-            .map(|missing| missing.is_empty())
-    }
+    fn last_opened(&self) -> Result<Option<BudgetId>, StoreError>;
 
-    /// Those of `budgets` that were not opened yet, in their order.
+    /// Records what was spent before there were these budgets, all of it or nothing. Only the first call for
+    /// a budget counts.
     ///
     /// # Errors
-    /// The store could not be asked.
-    fn unopened(&self, budgets: &[BudgetId]) -> Result<Vec<BudgetId>, StoreError>;
-
-    /// Records what was spent before there was this budget. Only the first call for a budget counts.
-    ///
-    /// # Errors
-    /// The store could not be written; the budget is as it was.
-    fn open_budget(&self, budget: &BudgetId, openings: &[Opening]) -> Result<(), StoreError>;
+    /// The store could not be written; the budgets are as they were.
+    fn open_budgets(&self, budgets: &[(BudgetId, Vec<Opening>)]) -> Result<(), StoreError>;
 }
 
 /// Takes an entry of [`Entry::budgets`] apart: the budget, and the member or nothing.

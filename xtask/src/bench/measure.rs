@@ -13,12 +13,13 @@ use anyhow::ensure;
 use hdrhistogram::Histogram;
 use tokio::time::Instant;
 
+use super::governance::cost::{Extra, Slices};
 use super::http;
 use super::load::{Expect, Held, OPENING_GAP, Pace, Shot, Slice, connect, histogram, hold, run};
 use super::process::{Cpu, Memory};
 use super::report::{Added, LoadRow, MemoryRow, Quantiles, Spread};
 use super::rig::{CHAT, Rig, Target, probe};
-use super::scenario::{Answer, FOREIGN_MODEL, MODEL, Scenario, body};
+use super::scenario::{Answer, FOREIGN_MODEL, MODEL, Scenario, body, judged_body};
 
 /// Part of the lowest maximum among the targets at which latency is measured.
 const LOAD_FACTOR: f64 = 0.5;
@@ -65,8 +66,8 @@ struct Sums {
     data_ns: u64,
     whole_ns: u64,
     generator_ns: u64,
-    /// Microseconds of data threads per request, slice by slice.
-    spread: Vec<f64>,
+    /// Microseconds per request, slice by slice.
+    cpu: Slices,
     /// Latency, slice by slice.
     slices: Vec<Quantiles>,
     latency: Histogram<u64>,
@@ -81,7 +82,7 @@ impl Sums {
             data_ns: 0,
             whole_ns: 0,
             generator_ns: 0,
-            spread: Vec::new(),
+            cpu: Slices::default(),
             slices: Vec::new(),
             latency: histogram()?,
             first_byte: histogram()?,
@@ -126,17 +127,30 @@ pub(crate) async fn load(
     for round in 0..effort.rounds {
         turn(rig, &mut lanes, round, Pace::Open(rate), effort).await?;
     }
-    let direct = lanes.iter().find(|lane| lane.target == Target::Direct);
-    let direct = direct
-        .map(|lane| lane.open.slices.clone())
-        .unwrap_or_default();
+    for lane in lanes
+        .iter_mut()
+        .filter(|lane| lane.target == Target::Governed)
+    {
+        lane.faults.extend(rig.gateway.check_governed().await?);
+    }
+    let lane_of = |target| lanes.iter().find(|lane| lane.target == target);
+    let direct = lane_of(Target::Direct).map(|lane| lane.open.slices.clone());
+    let direct = direct.unwrap_or_default();
+    let plain = lane_of(Target::Gateway).map(|lane| lane.closed.cpu.clone());
+    let plain = plain.unwrap_or_default();
     let mut rows = Vec::with_capacity(lanes.len());
     for lane in lanes {
+        let extra = (lane.target == Target::Governed)
+            .then(|| Extra::between(&lane.closed.cpu, &plain))
+            .flatten();
         let added = (lane.target != Target::Direct)
             .then(|| Added::between(&lane.open.slices, &direct))
             .flatten();
         let memory = Memory::read(&rig.processes(lane.target)?)?;
-        rows.push(lane.into_row(scenario, effort, rate, added, memory));
+        rows.push(LoadRow {
+            extra,
+            ..lane.into_row(scenario, effort, rate, added, memory)
+        });
     }
     Ok(rows)
 }
@@ -161,6 +175,7 @@ pub(crate) async fn slow_streams(
         bytes,
         answer: Answer::Stream { frames, pace_ms },
         translated: false,
+        judged: false,
     };
     let warm = lanes(rig, wanted(0)).await?;
     let mut rows = Vec::with_capacity(warm.len());
@@ -216,7 +231,7 @@ async fn hold_streams(
             effort.streams
         ));
     }
-    if lane.target == Target::Gateway {
+    if lane.target.is_gateway() {
         rig.gateway.add_sent(held.completed.into());
         lane.faults.extend(rig.gateway.settle().await?);
     }
@@ -269,6 +284,8 @@ struct Wanted {
     answer: Answer,
     /// The gateway has to translate.
     translated: bool,
+    /// There is something in it for rules to judge.
+    judged: bool,
 }
 
 impl Wanted {
@@ -277,6 +294,7 @@ impl Wanted {
             bytes: scenario.request_bytes(),
             answer: scenario.answer(),
             translated: scenario.is_translated(),
+            judged: scenario.is_governed(),
         }
     }
 }
@@ -292,7 +310,7 @@ async fn lanes(rig: &mut Rig, wanted: Wanted) -> anyhow::Result<Vec<Lane>> {
         let request = request_to(rig, target, wanted)?;
         let (address, _) = rig.address(target, stream)?;
         let probed = probe(target, address, &request, stream).await?;
-        if target == Target::Gateway {
+        if target.is_gateway() {
             rig.gateway.add_sent(1);
         }
         let body_bytes = probed.body.len() as u64;
@@ -324,6 +342,7 @@ fn request_to(rig: &Rig, target: Target, wanted: Wanted) -> anyhow::Result<Vec<u
         bytes,
         answer,
         translated,
+        judged,
     } = wanted;
     let model = if translated && target == Target::Gateway {
         FOREIGN_MODEL
@@ -331,12 +350,12 @@ fn request_to(rig: &Rig, target: Target, wanted: Wanted) -> anyhow::Result<Vec<u
         MODEL
     };
     let (address, key) = rig.address(target, matches!(answer, Answer::Stream { .. }))?;
-    Ok(http::request(
-        address,
-        CHAT,
-        Some(key),
-        Some(&body(bytes, answer, model)),
-    ))
+    let body = if judged {
+        judged_body(bytes, answer, model)
+    } else {
+        body(bytes, answer, model)
+    };
+    Ok(http::request(address, CHAT, Some(key), Some(&body)))
 }
 
 /// One slice for every target, beginning with another one each round.
@@ -382,7 +401,7 @@ async fn slice(
     tokio::time::sleep(AFTERMATH).await;
     let served = Cpu::read(&processes)?;
     lane.add_faults(&slice.errors);
-    if lane.target == Target::Gateway {
+    if lane.target.is_gateway() {
         rig.gateway.add_sent(slice.requests);
         lane.faults.extend(rig.gateway.settle().await?);
     }
@@ -416,8 +435,9 @@ impl Lane {
         sums.data_ns += cost.data_ns;
         sums.whole_ns += cost.whole_ns;
         sums.generator_ns += cost.generator_ns;
-        sums.spread
-            .push(cost.data_ns as f64 / 1_000.0 / slice.requests.max(1) as f64);
+        let per_request = |ns: u64| ns as f64 / 1_000.0 / slice.requests.max(1) as f64;
+        sums.cpu.data.push(per_request(cost.data_ns));
+        sums.cpu.whole.push(per_request(cost.whole_ns));
         sums.slices.push(Quantiles::of(&slice.latency));
         sums.latency.add(&slice.latency)?;
         sums.first_byte.add(&slice.first_byte)?;
@@ -454,13 +474,14 @@ impl Lane {
             requests: closed.requests + open.requests,
             requests_per_second: closed.rate(),
             data_micros: closed.micros(closed.data_ns),
-            data_micros_spread: Spread::of(&closed.spread),
+            data_micros_spread: Spread::of(&closed.cpu.data),
             whole_micros: closed.micros(closed.whole_ns),
             generator_micros: closed.micros(closed.generator_ns),
             open_rate: rate,
             open_data_micros: open.micros(open.data_ns),
             open_whole_micros: open.micros(open.whole_ns),
             added,
+            extra: None,
             latency: Quantiles::of(&open.latency),
             first_byte: Quantiles::of(&open.first_byte),
             closed_latency: Quantiles::of(&closed.latency),

@@ -29,8 +29,10 @@ use rig::{Rig, Settings};
 use scale::Size;
 use scenario::Scenario;
 
+mod governance;
 mod http;
 mod load;
+mod manage;
 mod measure;
 mod process;
 mod report;
@@ -157,7 +159,7 @@ async fn measure_one(
     effort: Effort,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let mut rig = Rig::start(settings, scenario.tls(), scenario.log_level()).await?;
+    let mut rig = Rig::start(settings, scenario).await?;
     report.setting.data_threads = rig.gateway.workers();
     match scenario {
         Scenario::SlowStreams => {
@@ -179,6 +181,8 @@ async fn measure_one(
         | Scenario::TlsStream50
         | Scenario::TranslatedJson1k
         | Scenario::TranslatedStream50
+        | Scenario::Governance
+        | Scenario::GovernanceStream
         // Measured elsewhere, with processes of its own.
         | Scenario::Scale => {
             report
@@ -270,6 +274,7 @@ fn scenarios(args: &BenchArgs) -> Vec<Scenario> {
         return vec![
             Scenario::Json1k,
             Scenario::Stream50,
+            Scenario::Governance,
             Scenario::SlowStreams,
             Scenario::Idle,
         ];

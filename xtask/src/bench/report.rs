@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::governance::cost::{self, Extra};
 use super::rig::Target;
 use super::scale::Scale;
 use super::scenario::Scenario;
@@ -68,6 +69,8 @@ pub(crate) struct LoadRow {
     pub(crate) open_whole_micros: f64,
     /// Open loop, beyond the provider directly.
     pub(crate) added: Option<Added>,
+    /// Closed loop, beyond the key that nothing governs.
+    pub(crate) extra: Option<Extra>,
     /// Open loop, from the intended start to the last byte.
     pub(crate) latency: Quantiles,
     /// Open loop, from the intended start to the first byte of the body.
@@ -153,7 +156,8 @@ impl Added {
     }
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
+/// The middle one, or the middle of the middle two; nothing of nothing.
+pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let upper = *values.get(values.len() / 2)?;
     let lower = *values.get((values.len() - 1) / 2)?;
@@ -179,6 +183,7 @@ impl Report {
         let mut out = String::new();
         self.write_setting(&mut out);
         self.write_load(&mut out);
+        cost::write(&self.load, &mut out);
         self.write_memory(&mut out);
         if let Some(scale) = &self.scale {
             scale.write(&mut out);
@@ -311,6 +316,13 @@ impl Report {
             .load_row(Scenario::Json1k, Target::Nginx)
             .map(|row| row.whole_micros);
         let against = |value: Option<f64>| Some(value? / nginx.filter(|micros| *micros > 0.0)?);
+        let mut governed = cost::compared(&self.load);
+        let governed = governed.find(|(_, row, _)| row.scenario == Scenario::Governance);
+        let extra = governed.map(|(_, _, extra)| extra);
+        let beside_nginx = governed.and_then(|(_, row, _)| {
+            let nginx = self.load_row(Scenario::Governance, Target::Nginx)?;
+            (nginx.whole_micros > 0.0).then(|| row.data_micros / nginx.whole_micros)
+        });
         let memory = |scenario| {
             let mut rows = self.memory.iter().filter(|row| row.faults.is_empty());
             rows.find(|row| row.scenario == scenario && row.target == Target::Gateway)
@@ -325,6 +337,21 @@ impl Report {
                 "whole process, × nginx (json-1k)",
                 AIM_WHOLE,
                 against(gateway(Scenario::Json1k).map(|row| row.whole_micros)),
+            ),
+            (
+                "governance, µs of the data threads",
+                cost::AIM,
+                extra.map(|extra| extra.data.median),
+            ),
+            (
+                "governance, µs of the whole process",
+                cost::AIM,
+                extra.map(|extra| extra.whole.median),
+            ),
+            (
+                "data threads, × nginx (governance, governed)",
+                cost::AIM_DATA,
+                beside_nginx,
             ),
             (
                 "idle RSS, MiB",
@@ -434,6 +461,7 @@ mod tests {
                 p50: 200.0,
                 p99: 2_000.0,
             }),
+            extra: None,
             latency: times,
             first_byte: times,
             closed_latency: times,

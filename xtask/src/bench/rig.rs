@@ -12,12 +12,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
+use super::governance::{self, Governed};
 use super::http::{Fetched, fetch, request};
+use super::manage::{Api, text};
 use super::process::{Child, Cpu, children, is_root, wait_for};
+use super::scenario::Scenario;
 
 /// The gateway's threads that serve requests are named `data-0`, `data-1`, ...
 pub(crate) const DATA_THREADS: &str = "data-";
@@ -31,7 +34,12 @@ const NAMING: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_millis(50);
 pub(crate) const API_KEY: &str =
     "sk-lw-benchbenchbench1_benchbenchbenchbenchbenchbenchbenchbenchbench000";
-const MOCK_KEY: &str = "sk-mock";
+/// What the mock provider is called with.
+pub(crate) const MOCK_KEY: &str = "sk-mock";
+/// The organization of the first start.
+pub(crate) const ORGANIZATION: &str = "acme";
+/// Opens the making of organizations.
+const INSTANCE_KEY: &str = "instance-administrator-of-the-bench";
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -39,7 +47,10 @@ pub(crate) enum Target {
     /// The mock provider without anything in front of it.
     Direct,
     Nginx,
+    /// With a key that nothing governs.
     Gateway,
+    /// The same process with a key that has budgets, rules and limits.
+    Governed,
 }
 
 impl Target {
@@ -48,7 +59,13 @@ impl Target {
             Self::Direct => "direct",
             Self::Nginx => "nginx",
             Self::Gateway => "gateway",
+            Self::Governed => "governed",
         }
+    }
+
+    /// Whether requests to it owe records.
+    pub(crate) const fn is_gateway(self) -> bool {
+        matches!(self, Self::Gateway | Self::Governed)
     }
 }
 
@@ -71,22 +88,18 @@ pub(crate) struct Rig {
 }
 
 impl Rig {
-    pub(crate) async fn start(
-        settings: &Settings,
-        tls: bool,
-        log_level: &str,
-    ) -> anyhow::Result<Self> {
+    pub(crate) async fn start(settings: &Settings, scenario: Scenario) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("langwatch-bench-")
             .tempdir()?;
         let mock = Mock::start(settings, folder.path(), false).await?;
-        let tls_mock = if tls {
+        let tls_mock = if scenario.tls() {
             Some(Mock::start(settings, folder.path(), true).await?)
         } else {
             None
         };
         let upstream = tls_mock.as_ref().unwrap_or(&mock);
-        let gateway = Gateway::start(settings, folder.path(), upstream, log_level).await?;
+        let gateway = Gateway::start(settings, folder.path(), upstream, scenario).await?;
         let nginx = match &settings.nginx {
             Some(nginx) => {
                 Some(Nginx::start(nginx, folder.path(), upstream, gateway.workers).await?)
@@ -106,6 +119,7 @@ impl Rig {
         let mut targets = vec![Target::Direct];
         targets.extend(self.nginx.as_ref().map(|_| Target::Nginx));
         targets.push(Target::Gateway);
+        targets.extend(self.gateway.governed.as_ref().map(|_| Target::Governed));
         targets
     }
 
@@ -120,6 +134,11 @@ impl Rig {
             Target::Nginx if stream => (self.nginx()?.streams, MOCK_KEY),
             Target::Nginx => (self.nginx()?.whole, MOCK_KEY),
             Target::Gateway => (self.gateway.listening.gateway, &self.gateway.virtual_key),
+            Target::Governed => {
+                let governed = self.gateway.governed.as_ref();
+                let governed = governed.context("this run has no governed key")?;
+                (self.gateway.listening.gateway, &governed.secret)
+            }
         })
     }
 
@@ -127,7 +146,7 @@ impl Rig {
         Ok(match target {
             Target::Direct => vec![self.mock.child.id()],
             Target::Nginx => self.nginx()?.processes.clone(),
-            Target::Gateway => vec![self.gateway.child.id()],
+            Target::Gateway | Target::Governed => vec![self.gateway.child.id()],
         })
     }
 
@@ -135,7 +154,7 @@ impl Rig {
     pub(crate) fn data_threads(target: Target) -> &'static str {
         match target {
             Target::Direct | Target::Nginx => "",
-            Target::Gateway => DATA_THREADS,
+            Target::Gateway | Target::Governed => DATA_THREADS,
         }
     }
 
@@ -214,6 +233,7 @@ pub(crate) struct Gateway {
     child: Child,
     listening: Listening,
     virtual_key: String,
+    governed: Option<Governed>,
     workers: usize,
     sent: u64,
     base: Books,
@@ -247,7 +267,7 @@ pub(crate) async fn launch(
         .arg(&data)
         .current_dir(folder)
         .env_clear()
-        .env("LANGWATCH_INIT_ORG", "acme")
+        .env("LANGWATCH_INIT_ORG", ORGANIZATION)
         .env("LANGWATCH_ALLOW_PRIVATE_UPSTREAMS", "true")
         .envs(environment.iter().copied());
     let mut child = Child::start("gateway", &mut command, folder)?;
@@ -275,12 +295,15 @@ impl Gateway {
         settings: &Settings,
         folder: &Path,
         upstream: &Mock,
-        log_level: &str,
+        scenario: Scenario,
     ) -> anyhow::Result<Self> {
         let mut environment = vec![
             ("LANGWATCH_INIT_API_KEY", API_KEY),
-            ("LOG_LEVEL", log_level),
+            ("LOG_LEVEL", scenario.log_level()),
         ];
+        if scenario.is_governed() {
+            environment.push(("LANGWATCH_INSTANCE_ADMIN_API_KEY", INSTANCE_KEY));
+        }
         let ca = upstream.ca.as_ref().map(|ca| ca.display().to_string());
         environment.extend(ca.as_deref().map(|ca| ("SSL_CERT_FILE", ca)));
         let (child, listening) = launch(settings, folder, &environment).await?;
@@ -293,12 +316,13 @@ impl Gateway {
             child,
             listening,
             virtual_key: String::new(),
+            governed: None,
             workers,
             sent: 0,
             base: Books::default(),
         };
         gateway
-            .set_up(&upstream.base_url())
+            .set_up(&upstream.base_url(), scenario)
             .await
             .with_context(|| {
                 format!(
@@ -317,8 +341,16 @@ impl Gateway {
         Ok(gateway)
     }
 
-    async fn set_up(&mut self, provider: &str) -> anyhow::Result<()> {
-        let scopes = json!([{"scope_type": "organization", "scope_id": "acme"}]);
+    async fn set_up(&mut self, provider: &str, scenario: Scenario) -> anyhow::Result<()> {
+        let api = Api::new(self.listening.control, API_KEY);
+        if scenario.is_governed() {
+            let instance = Api::new(self.listening.control, INSTANCE_KEY);
+            let pair = governance::set_up(&api, &instance, provider).await?;
+            self.virtual_key = pair.plain;
+            self.governed = Some(pair.governed);
+            return Ok(());
+        }
+        let scopes = json!([{"scope_type": "organization", "scope_id": ORGANIZATION}]);
         for (kind, keys) in [
             (
                 "openai",
@@ -333,28 +365,23 @@ impl Gateway {
                 "provider": kind, "name": format!("mock {kind}"), "scopes": scopes,
                 "custom_keys": keys,
             });
-            self.create("/api/gateway/v1/model-providers", &row).await?;
+            api.post("/api/gateway/v1/model-providers", &row).await?;
         }
         let key = json!({"name": "bench", "scopes": scopes});
-        let key = self.create("/api/gateway/v1/virtual-keys", &key).await?;
-        let secret = key.get("secret").and_then(Value::as_str);
-        secret
-            .context("no secret in the new virtual key")?
-            .clone_into(&mut self.virtual_key);
+        let key = api.post("/api/gateway/v1/virtual-keys", &key).await?;
+        text(&key, "/secret")?.clone_into(&mut self.virtual_key);
         Ok(())
     }
 
-    async fn create(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let control = self.listening.control;
-        let body = serde_json::to_vec(body)?;
-        let answer = fetch(control, &request(control, path, Some(API_KEY), Some(&body))).await?;
-        ensure!(
-            answer.status == 201,
-            "POST {path}: {} {}",
-            answer.status,
-            answer.snippet()
-        );
-        Ok(serde_json::from_slice(&answer.body)?)
+    /// What is wrong with what the governed key spent, if there is one.
+    pub(crate) async fn check_governed(&self) -> anyhow::Result<Option<String>> {
+        match &self.governed {
+            Some(governed) => {
+                let api = Api::new(self.listening.control, API_KEY);
+                governed.check_spent(&api).await
+            }
+            None => Ok(None),
+        }
     }
 
     /// How many threads serve requests.

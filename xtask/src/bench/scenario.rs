@@ -12,6 +12,10 @@ const KIB: usize = 1024;
 /// Text to fill prompts with: plain, so that nothing in it needs escaping.
 const FILLER: &str = "The quick brown fox jumps over the lazy dog while the band plays on. ";
 
+/// What a judged request has beyond the others: members behind its model, and words before its text.
+const TOOLS: &str = r#","tools":[{"type":"function","function":{"name":"search_documents","parameters":{"type":"object"}}}]"#;
+const LINK: &str = "Summarise https://docs.example.com/handbook/travel please. ";
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Scenario {
@@ -59,6 +63,10 @@ pub(crate) enum Scenario {
     #[value(name = "translated-stream-50")]
     #[serde(rename = "translated-stream-50")]
     TranslatedStream50,
+    /// json-1k with a tool and a URL in it, with a key that nothing governs and one that much does.
+    Governance,
+    /// stream-50 likewise.
+    GovernanceStream,
     /// Many streams open at once, a frame a second each: memory.
     SlowStreams,
     /// Nothing at all: memory after the start.
@@ -94,6 +102,8 @@ impl Scenario {
             | Self::TlsStream50
             | Self::TranslatedJson1k
             | Self::TranslatedStream50
+            | Self::Governance
+            | Self::GovernanceStream
             | Self::SlowStreams
             | Self::Idle
             | Self::Scale => KIB,
@@ -108,11 +118,15 @@ impl Scenario {
             | Self::Json1m
             | Self::TlsJson1k
             | Self::TranslatedJson1k
+            | Self::Governance
             | Self::Idle
             | Self::Scale => Answer::Json { bytes: KIB },
             Self::Answer100k => Answer::Json { bytes: 100 * KIB },
             Self::Answer1m => Answer::Json { bytes: KIB * KIB },
-            Self::Stream50 | Self::TlsStream50 | Self::TranslatedStream50 => Answer::Stream {
+            Self::Stream50
+            | Self::TlsStream50
+            | Self::TranslatedStream50
+            | Self::GovernanceStream => Answer::Stream {
                 frames: 50,
                 pace_ms: 0,
             },
@@ -134,6 +148,11 @@ impl Scenario {
         matches!(self, Self::TranslatedJson1k | Self::TranslatedStream50)
     }
 
+    /// Whether a key with budgets, rules and limits is measured beside one without.
+    pub(crate) fn is_governed(self) -> bool {
+        matches!(self, Self::Governance | Self::GovernanceStream)
+    }
+
     pub(crate) fn log_level(self) -> &'static str {
         if self == Self::Json1kInfo {
             "info"
@@ -150,6 +169,15 @@ pub(crate) const FOREIGN_MODEL: &str = "anthropic/claude-haiku-4-5";
 
 /// A chat request of exactly `bytes` bytes that asks the mock provider for `answer`.
 pub(crate) fn body(bytes: usize, answer: Answer, model: &str) -> Vec<u8> {
+    body_with(bytes, answer, model, "", "")
+}
+
+/// The same with a tool and a URL, so that rules have something to judge.
+pub(crate) fn judged_body(bytes: usize, answer: Answer, model: &str) -> Vec<u8> {
+    body_with(bytes, answer, model, TOOLS, LINK)
+}
+
+fn body_with(bytes: usize, answer: Answer, model: &str, members: &str, text: &str) -> Vec<u8> {
     let (directive, options) = match answer {
         Answer::Json { bytes } => (serde_json::json!({"response_bytes": bytes}), ""),
         // Usage is asked for, so that no gateway has a reason to add that wish.
@@ -160,7 +188,7 @@ pub(crate) fn body(bytes: usize, answer: Answer, model: &str) -> Vec<u8> {
     };
     let directive = directive.to_string().replace('"', "\\\"");
     let start = format!(
-        r#"{{"model":"{model}"{options},"messages":[{{"role":"user","content":"[[mock:{directive}]] "#
+        r#"{{"model":"{model}"{options}{members},"messages":[{{"role":"user","content":"[[mock:{directive}]] {text}"#
     );
     let end = r#""}]}"#;
     let filler = bytes.saturating_sub(start.len() + end.len());
@@ -199,6 +227,18 @@ mod tests {
                     assert_eq!(json["stream"], true);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn judged_bodies_have_a_tool_and_a_url_in_the_same_size() {
+        for scenario in [Scenario::Governance, Scenario::GovernanceStream] {
+            let bytes = judged_body(scenario.request_bytes(), scenario.answer(), MODEL);
+            assert_eq!(bytes.len(), scenario.request_bytes());
+            let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            assert_eq!(json["tools"][0]["function"]["name"], "search_documents");
+            let prompt = json["messages"][0]["content"].as_str().unwrap();
+            assert!(prompt.contains(" https://docs.example.com/handbook/travel "));
         }
     }
 

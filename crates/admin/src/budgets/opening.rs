@@ -17,19 +17,17 @@ use super::view::schedule;
 use crate::Admin;
 use crate::edge::stored;
 
-/// Budgets that the ledger is asked about at once.
-const PAGE: usize = 10_000;
+/// Budgets that are read, and opened, at once.
+const PAGE: usize = 1_000;
 
 /// Opens a budget that is about to be created.
 ///
 /// # Errors
 /// A store failed. The budget must not be created: it would never learn what was spent before.
 pub(crate) fn open(admin: &Admin, row: &Budget, now: UnixMicros) -> Result<(), Error> {
-    open_with(
-        &Counting::of(Books::of(admin), &row.organization_id),
-        row,
-        now,
-    )
+    let counting = Counting::of(Books::of(admin), &row.organization_id);
+    let opened = [(row.id.clone(), openings(&counting, row, now)?)];
+    admin.ledger.open_budgets(&opened).map_err(stored)
 }
 
 /// Opens a budget of something that is just being created, so that nothing can have been spent on it.
@@ -37,48 +35,58 @@ pub(crate) fn open(admin: &Admin, row: &Budget, now: UnixMicros) -> Result<(), E
 /// # Errors
 /// The ledger failed.
 pub(crate) fn open_empty(admin: &Admin, row: &Budget) -> Result<(), Error> {
-    admin.ledger.open_budget(&row.id, &[]).map_err(stored)
+    let opened = [(row.id.clone(), Vec::new())];
+    admin.ledger.open_budgets(&opened).map_err(stored)
 }
 
-/// Opens every live budget that is not open: those of a version that had no openings. Call it before
-/// anything is served. Returns how many there were; when there is none it asks each store once.
+/// Opens the live budgets that come after the last open one: those of a version that had no openings, or
+/// all that a ledger put back from a copy does not know. Call it before anything is served. Returns how many
+/// were opened; when there is none it asks each store once, however many budgets there are.
+///
+/// Looking behind the last one is enough. Whoever creates a budget opens it first; ids follow the time; and
+/// this goes through them in their order, page by page, so that it never leaves one behind when it is cut
+/// short.
 ///
 /// A budget whose row makes no sense is passed over: it must not keep the others from being served.
 ///
 /// # Errors
 /// A store cannot be asked. What was opened stays open; the next call goes on from there.
 pub fn open_missing(books: Books<'_>, now: UnixMicros) -> Result<u64, Error> {
-    let live = books.store.live_budgets().map_err(stored)?;
+    let mut last = books.ledger.last_opened().map_err(stored)?;
     let mut opened = 0;
-    for page in live.chunks(PAGE) {
-        let ids: Vec<_> = page.iter().map(|(_, id)| id.clone()).collect();
-        let missing: BTreeSet<_> = (books.ledger.unopened(&ids).map_err(stored)?)
-            .into_iter()
-            .collect();
-        for (organization, id) in page.iter().filter(|(_, id)| missing.contains(id)) {
-            match open_stored(books, organization, id, now) {
-                Ok(()) => opened += 1,
+    loop {
+        let page = books.store.live_budgets(last.as_ref(), PAGE);
+        let page = page.map_err(stored)?;
+        let mut found = Vec::new();
+        for (organization, id) in &page {
+            match openings_of(books, organization, id, now) {
+                Ok(openings) => found.push((id.clone(), openings)),
                 Err(error) if error.code() == Code::StoreUnavailable => return Err(error),
                 Err(error) => tracing::error!(%error, budget = %id, "a budget cannot be opened"),
             }
         }
+        books.ledger.open_budgets(&found).map_err(stored)?;
+        opened += found.len() as u64;
+        match page.into_iter().next_back() {
+            Some((_, id)) => last = Some(id),
+            None => return Ok(opened),
+        }
     }
-    Ok(opened)
 }
 
-fn open_stored(
+fn openings_of(
     books: Books<'_>,
     organization: &OrganizationId,
     id: &BudgetId,
     now: UnixMicros,
-) -> Result<(), Error> {
+) -> Result<Vec<Opening>, Error> {
     match books.store.budget(organization, id).map_err(stored)? {
-        Some(row) => open_with(&Counting::of(books, organization), &row, now),
-        None => Ok(()),
+        Some(row) => openings(&Counting::of(books, organization), &row, now),
+        None => Ok(Vec::new()),
     }
 }
 
-fn open_with(counting: &Counting<'_>, row: &Budget, now: UnixMicros) -> Result<(), Error> {
+fn openings(counting: &Counting<'_>, row: &Budget, now: UnixMicros) -> Result<Vec<Opening>, Error> {
     let mut openings = Vec::new();
     match &row.target {
         // Nobody kept apart what an end user spent.
@@ -100,8 +108,7 @@ fn open_with(counting: &Counting<'_>, row: &Budget, now: UnixMicros) -> Result<(
         }
         target => spent_before(counting, row, target, "", now, &mut openings)?,
     }
-    let ledger = counting.books().ledger;
-    ledger.open_budget(&row.id, &openings).map_err(stored)
+    Ok(openings)
 }
 
 /// Adds what whoever stands behind `target` has spent.

@@ -213,13 +213,12 @@ impl lw_store::ledger::Ledger for Gone {
     ) -> Result<Vec<(String, lw_core::NanoUsd)>, StoreError> {
         Err(gone())
     }
-    fn unopened(&self, _: &[lw_core::BudgetId]) -> Result<Vec<lw_core::BudgetId>, StoreError> {
+    fn last_opened(&self) -> Result<Option<lw_core::BudgetId>, StoreError> {
         Err(gone())
     }
-    fn open_budget(
+    fn open_budgets(
         &self,
-        _: &lw_core::BudgetId,
-        _: &[lw_store::ledger::Opening],
+        _: &[(lw_core::BudgetId, Vec<lw_store::ledger::Opening>)],
     ) -> Result<(), StoreError> {
         Err(gone())
     }

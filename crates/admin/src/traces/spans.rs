@@ -150,11 +150,22 @@ fn status(error: bool, left: bool) -> Value {
     json!({ "code": code })
 }
 
+/// A candidate that was passed over: for its circuit, its own limit, its budget, or a missing price.
+fn is_skipped(attempt: &Attempt) -> bool {
+    match attempt.outcome.as_str() {
+        "circuit_open" | "budget_exceeded" | "model_unpriced" => true,
+        // With a status it is the provider that said so.
+        "rate_limit" => attempt.status.is_none(),
+        _ => false,
+    }
+}
+
 /// Why the candidate before was left (observability 5.1).
 fn reason(before: &Attempt) -> String {
     match (before.outcome.as_str(), before.status) {
         ("retryable_5xx", Some(status)) => format!("5xx:{status}"),
         ("retryable_5xx", None) => "5xx".to_owned(),
+        ("rate_limit", None) => "provider_rate_limit".to_owned(),
         (other, _) => other.to_owned(),
     }
 }
@@ -172,12 +183,7 @@ fn attributes(record: &TraceRecord) -> Map<String, Value> {
         .iter()
         .rfind(|attempt| matches!(attempt.outcome.as_str(), "success" | "fallback_success"));
     if !facts.attempts.is_empty() {
-        let dialled = facts.attempts.iter().filter(|attempt| {
-            !matches!(
-                attempt.outcome.as_str(),
-                "circuit_open" | "provider_rate_limit"
-            )
-        });
+        let dialled = facts.attempts.iter().filter(|attempt| !is_skipped(attempt));
         bag.put("langwatch.fallback.attempts_count", dialled.count());
         let last = facts
             .attempts

@@ -7,7 +7,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lw_core::{BudgetId, BudgetTarget, ModelProviderId, UnixMicros};
+use lw_core::{BudgetId, BudgetTarget, ModelProviderId, NanoUsd, UnixMicros};
 use lw_engine::account::{Balance, Standing, Terms};
 use lw_store::rows::Budget;
 use parking_lot::{Mutex, MutexGuard};
@@ -18,7 +18,6 @@ pub struct Account {
     budget: BudgetId,
     name: Arc<str>,
     target: BudgetTarget,
-    window: Box<str>,
     provider: Option<ModelProviderId>,
     state: Mutex<State>,
     /// [`Balance::warns`] when the state was last unlocked. A new period can only end a warning, so
@@ -41,7 +40,6 @@ impl Account {
             budget: budget.id.clone(),
             name,
             target: budget.target.clone(),
-            window: Box::from(budget.window.as_str()),
             provider: budget.provider_key.clone(),
             warns: AtomicBool::new(balance.warns()),
             state: Mutex::new(State {
@@ -90,10 +88,10 @@ impl Account {
         self.target.scope_id()
     }
 
-    /// The window's word: `minute`, …, `manual`.
+    /// The window's word: `minute`, …, `manual`. That of a key's own budget can change.
     #[must_use]
-    pub fn window(&self) -> &str {
-        &self.window
+    pub fn window(&self) -> &'static str {
+        self.lock().terms().schedule.window.as_str()
     }
 
     /// The only provider that counts, if the budget is limited to one.
@@ -133,6 +131,27 @@ impl Account {
 
     pub(super) fn change(&self, terms: Terms, now: UnixMicros) {
         self.lock().change(terms, now);
+    }
+
+    /// [`Balance::shifts_under`].
+    pub(super) fn shifts_under(&self, terms: &Terms) -> Option<UnixMicros> {
+        self.lock().shifts_under(terms)
+    }
+
+    /// [`Balance::shift`], if it still counts from `since`; returns whether it does.
+    pub(super) fn shift(
+        &self,
+        since: UnixMicros,
+        terms: Terms,
+        between: NanoUsd,
+        now: UnixMicros,
+    ) -> bool {
+        let mut balance = self.lock();
+        let fits = balance.shifts_under(&terms) == Some(since);
+        if fits {
+            balance.shift(terms, between, now);
+        }
+        fits
     }
 
     /// An instant since which it was not used. Notes uses since the last call by `now`.

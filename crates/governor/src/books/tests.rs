@@ -179,6 +179,66 @@ fn an_account_is_read_from_the_ledger_once_and_shared() {
 }
 
 #[test]
+fn a_budget_whose_window_changes_counts_what_was_spent_in_the_new_one() {
+    let (ledger, books) = books();
+    let mut own = budget("own", Window::Day, 100);
+    // In the month before, in this month, in this week (from Monday, June the 29th), today.
+    for (seconds, cost) in [
+        (-40 * 86_400, 1),
+        (-3 * 86_400, 2),
+        (-86_400, 4),
+        (-3_600, 8),
+    ] {
+        ledger.write("bgt_own", later(seconds), cost);
+    }
+    ledger.fold();
+    let account = books.account(&own, "", None, NOON).expect("reads");
+    let accounts: Accounts = [account.clone()].into_iter().collect();
+    assert_eq!(figures(&account, NOON), (8, 0));
+    // Some of today is not in the ledger yet, and some is under way.
+    accounts
+        .hold(both(20), NOON)
+        .expect("room")
+        .settle(NanoUsd(16));
+    ledger.write("bgt_own", NOON, 16);
+    let open = accounts.hold(both(5), NOON).expect("room");
+    for (window, before) in [
+        (Window::Week, 4),
+        // The first of July is a Wednesday: this month's first day is today.
+        (Window::Month, 0),
+        (Window::Total, 7),
+        (Window::Day, 0),
+        (Window::Total, 7),
+        (Window::Week, 4),
+        (Window::Day, 0),
+    ] {
+        let Schedule {
+            period_started_at,
+            resets_at,
+            ..
+        } = Schedule::opening(window, None, NOON);
+        own.window = window.as_str().to_owned();
+        own.current_period_started_at = period_started_at;
+        own.resets_at = resets_at;
+        own.revision += 1;
+        let again = books.account(&own, "", None, NOON).expect("reads");
+        assert!(Arc::ptr_eq(&account, &again));
+        assert_eq!(figures(&account, NOON), (before + 24, 5), "{window:?}");
+        assert_eq!(account.window(), window.as_str());
+    }
+    // Under terms that are older nothing moves.
+    let mut late = own.clone();
+    late.window = Window::Total.as_str().to_owned();
+    late.revision -= 1;
+    books.account(&late, "", None, NOON).expect("reads");
+    assert_eq!(figures(&account, NOON), (24, 5));
+    open.settle(NanoUsd(3));
+    // And the next day is a day.
+    let tomorrow = later(86_400);
+    assert_eq!(figures(&account, tomorrow), (0, 0));
+}
+
+#[test]
 fn members_of_one_budget_have_accounts_of_their_own() {
     let (ledger, books) = books();
     let mut group = budget("g", Window::Month, 100);

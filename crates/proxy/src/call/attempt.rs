@@ -82,6 +82,8 @@ pub(crate) struct Dispatch {
     pub(crate) span_id: SpanId,
     /// The provider's status.
     pub(crate) status: Option<u16>,
+    /// It began to answer: it worked, whatever the answer turned out to be.
+    pub(crate) served: bool,
     /// The provider may have seen the request: it may cost money whatever came back.
     pub(crate) reached: bool,
     /// The service tier as the head of the answer names it.
@@ -130,6 +132,7 @@ impl Dispatch {
             started: Instant::now(),
             span_id: SpanId::mint(entropy),
             status: None,
+            served: false,
             reached: false,
             tier: None,
             earlier: Earlier::None,

@@ -39,11 +39,10 @@ impl Call {
             price.map_or(NanoUsd::ZERO, |price| price.cost(usage, tier))
         };
         let reported = observed.billable().filter(|usage| self.is_plausible(usage));
-        let served = self.dispatch.as_ref().is_some_and(|dispatch| {
-            dispatch
-                .status
-                .is_some_and(|status| (200..300).contains(&status))
-        });
+        let served = self
+            .dispatch
+            .as_ref()
+            .is_some_and(|dispatch| dispatch.served);
         let refused = self
             .dispatch
             .as_ref()

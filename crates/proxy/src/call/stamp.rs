@@ -24,6 +24,8 @@ pub(crate) struct Stamp {
     pub(super) cache_mode: &'static str,
     /// Candidates before the one that answered.
     pub(super) fallbacks: u16,
+    /// Candidates were tried or passed over.
+    pub(super) walked: bool,
     /// Parameters that were left out.
     pub(super) dropped: Option<HeaderValue>,
     /// The provider's type and the model, on a dispatched answer.
@@ -69,7 +71,7 @@ impl Stamp {
 
     /// Writes the count that a failed walk carries too; nothing when no provider was chosen.
     pub(crate) fn write_fallback_count(&self, answer: &mut HeaderMap) {
-        if self.dispatched.is_some() || self.fallbacks > 0 {
+        if self.walked {
             answer.insert(headers::FALLBACK_COUNT, HeaderValue::from(self.fallbacks));
         }
     }

@@ -5,7 +5,7 @@
 //! out by hand from the rates that stand there; nothing here prices anything. What the ledger says must not
 //! depend on who asks in which dialect.
 
-mod lanes;
+pub(crate) mod lanes;
 mod shipped;
 mod table;
 mod vectors;

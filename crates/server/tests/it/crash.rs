@@ -10,8 +10,8 @@
 //! Chance has a seed, which a failure prints; `CRASH_SEED` repeats it and `CRASH_ROUNDS` runs longer.
 //! Start at [`money_survives_a_hundred_kills`].
 
-mod caller;
-mod views;
+pub(crate) mod caller;
+pub(crate) mod views;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;

@@ -23,13 +23,19 @@ mod bill;
 #[cfg(test)]
 mod bounds;
 #[cfg(test)]
+mod budgets;
+#[cfg(test)]
 mod bytes;
+#[cfg(test)]
+mod cache_control;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod edge;
 #[cfg(test)]
 mod egress;
+#[cfg(test)]
+mod failover;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]

@@ -101,6 +101,9 @@ fn a_burst_is_served_to_its_limit_and_not_beyond_however_many_come_at_once() {
     left.sort_unstable();
     assert!(left[0] == 0 && left[6] <= 6, "{left:?}");
 
+    let counted = "gateway_rate_limit_denied_total{dimension=\"rpm\"}";
+    assert!((gateway.metric(counted) - 23.0).abs() < f64::EPSILON);
+
     // A denial by one limit counts in no other: of the day's nine, two are left.
     set(&gateway, &key, &json!({"rpm": 4, "rpd": 9}));
     for _ in 0..2 {
@@ -152,9 +155,12 @@ fn new_limits_hold_from_the_next_request_on() {
             .fine(200);
         denied(&conn.call(&ask(&key)), "rpm");
     }
-    for unlimited in [json!({"rpm": null}), json!({"rpm": 0, "tpm": 0, "rpd": 0})] {
-        set(&gateway, &key, &json!({"rpm": 1}));
-        conn.call(&ask(&key)).fine(200);
+    let none = json!({"rpm": 0, "tpm": 0, "rpd": 0, "concurrent": 0});
+    for (ceiling, unlimited) in [(1, json!({"rpm": null})), (2, none)] {
+        set(&gateway, &key, &json!({"rpm": ceiling}));
+        for _ in 0..ceiling {
+            conn.call(&ask(&key)).fine(200);
+        }
         denied(&conn.call(&ask(&key)), "rpm");
         set(&gateway, &key, &unlimited);
         for _ in 0..5 {
@@ -412,6 +418,8 @@ fn a_provider_without_room_is_passed_over_and_when_none_has_any_the_key_gets_its
     assert_eq!(pair.served(), (1, 1));
     for _ in 0..4 {
         let answer = pair.refused("rpd");
+        assert_eq!(number(&answer, "x-ratelimit-remaining-requests"), 2);
+        assert!(number(&answer, "x-ratelimit-remaining-tokens") > 99_000);
         let error = &answer.json()["error"];
         assert_eq!(error["meta"]["provider"], "openai", "{error}");
         let entry = pair.gateway.book().ended(&answer.request_id());

@@ -77,6 +77,10 @@ impl World {
     }
 
     /// Sends a body that must be refused before anybody is called; returns the error.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "bodies are made where they are sent"
+    )]
     fn refused(&self, key: &Key, path: &str, body: impl ToString, code: &str) -> Value {
         let body = body.to_string();
         let before = self.called();
@@ -714,4 +718,41 @@ fn a_change_of_rules_holds_from_the_next_request_on() {
             world.refused(&key, CHAT, &body, "tool_not_allowed");
         }
     }
+}
+
+#[test]
+fn what_gemini_is_to_keep_is_checked_by_guardrails_too() {
+    let world = World::start();
+    let guardrail = |settings: Value| {
+        let body = json!({
+            "name": format!("pii {settings}"), "project_id": "default", "direction": "pre",
+            "evaluator": {"slug": "pii-check", "settings": settings},
+        });
+        let path = "/api/gateway/v1/guardrails";
+        let made = world.gateway.api("POST", path, Some(&body)).fine(201);
+        let id = made.pointer("/guardrail/id").or_else(|| made.get("id"));
+        id.and_then(Value::as_str).expect("an id").to_owned()
+    };
+    let ids = [
+        guardrail(json!({"kinds": ["credit_card"], "action": "block"})),
+        guardrail(json!({"kinds": ["email"], "action": "redact"})),
+    ];
+    let key = world.gateway.create_key_with(json!({
+        "scopes": [{"scope_type": "project", "scope_id": "default"}],
+        "config": {"guardrailAttachments": [{"direction": "pre", "guardrailIds": ids}]},
+    }));
+    let keep = |text: &str| with(gemini(text), "model", json!("models/gemini-2.5-flash"));
+    let path = "/v1beta/cachedContents";
+    let card = keep("My card is 4111 1111 1111 1111.");
+    world.refused(&key, path, card, "guardrail_blocked");
+    world.passes(&key, path, &keep("Write to ann@example.com."));
+    let seen = world.mock.requests().pop().expect("a request");
+    let body = seen.body.unwrap_or_default();
+    assert!(
+        body.contains("Write to") && !body.contains("ann@example.com"),
+        "{body}"
+    );
+    // The lifetime of what is kept has no text to check.
+    let list = Ask::get(path).bearer(&key.secret);
+    assert_eq!(world.gateway.call(&list).status(), 200);
 }

@@ -228,11 +228,19 @@ pub(super) fn of_targets(
     Ok(rows)
 }
 
-pub(super) fn live(db: &Connection) -> Result<Vec<(OrganizationId, BudgetId)>, DbError> {
+pub(super) fn live(
+    db: &Connection,
+    after: Option<&BudgetId>,
+    limit: usize,
+) -> Result<Vec<(OrganizationId, BudgetId)>, DbError> {
+    // No id is empty.
+    let after = after.map_or("", BudgetId::as_str);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     all(
         db,
-        "SELECT organization_id, id FROM budgets WHERE archived_at IS NULL ORDER BY id",
-        [],
+        "SELECT organization_id, id FROM budgets WHERE id > $1 AND archived_at IS NULL
+           ORDER BY id LIMIT $2",
+        params![after, limit],
         |row| Ok((id(row, "organization_id")?, id(row, "id")?)),
     )
 }

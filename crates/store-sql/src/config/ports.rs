@@ -386,8 +386,12 @@ impl Policies for SqliteConfig {
             .read(|db| budgets::of_targets(db, organization, targets))
     }
 
-    fn live_budgets(&self) -> Result<Vec<(OrganizationId, BudgetId)>, StoreError> {
-        self.db.read(budgets::live)
+    fn live_budgets(
+        &self,
+        after: Option<&BudgetId>,
+        limit: usize,
+    ) -> Result<Vec<(OrganizationId, BudgetId)>, StoreError> {
+        self.db.read(|db| budgets::live(db, after, limit))
     }
 
     fn own_budget(

@@ -39,8 +39,8 @@ const OPEN: &str = "INSERT INTO budget (text, opened) VALUES ($1, 1) \
 const OPENING: &str = "INSERT INTO opening (bucket_id, at, amount) VALUES ($1, $2, $3) \
     ON CONFLICT (bucket_id, at) DO UPDATE SET amount = opening.amount + excluded.amount";
 
-const UNOPENED: &str = "SELECT j.value FROM json_each($1) j WHERE NOT EXISTS \
-    (SELECT 1 FROM budget WHERE text = j.value AND opened = 1) ORDER BY j.key";
+/// From the end of the index: what stands behind it are budgets that were charged, but never opened.
+const LAST_OPENED: &str = "SELECT text FROM budget WHERE opened = 1 ORDER BY text DESC LIMIT 1";
 
 const ONE_BUCKET: &str = "SELECT k.id FROM budget b CROSS JOIN bucket k \
     WHERE b.text = $1 AND k.budget_id = b.id AND k.member = $2";
@@ -177,17 +177,12 @@ fn bucket(db: &Connection, budget: i64, member: &str) -> Result<i64, DbError> {
     Ok(statement.query_row(params![budget, member], |row| row.get(0))?)
 }
 
-/// Those of `budgets` that were not opened.
-pub(super) fn unopened(db: &Connection, budgets: &[BudgetId]) -> Result<Vec<BudgetId>, DbError> {
-    let ids = serde_json::Value::from_iter(budgets.iter().map(|id| id.as_str())).to_string();
-    let mut statement = db.prepare_cached(UNOPENED)?;
-    let mut rows = statement.query([ids])?;
-    let mut missing = Vec::new();
-    while let Some(row) = rows.next()? {
-        let id: String = row.get(0)?;
-        missing.push(BudgetId::parse(&id).map_err(|_| super::corrupt("budget"))?);
-    }
-    Ok(missing)
+/// The last one by id that was opened.
+pub(super) fn last_opened(db: &Connection) -> Result<Option<BudgetId>, DbError> {
+    let mut statement = db.prepare_cached(LAST_OPENED)?;
+    let id: Option<String> = statement.query_row([], |row| row.get(0)).optional()?;
+    id.map(|id| BudgetId::parse(&id).map_err(|_| super::corrupt("budget")))
+        .transpose()
 }
 
 /// Records what had been spent, unless that was done before.

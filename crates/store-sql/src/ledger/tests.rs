@@ -78,11 +78,11 @@ impl Ledger for Temporary {
     ) -> Result<Vec<(String, NanoUsd)>, StoreError> {
         self.0.budget_members(budget, from, after, limit)
     }
-    fn unopened(&self, budgets: &[BudgetId]) -> Result<Vec<BudgetId>, StoreError> {
-        self.0.unopened(budgets)
+    fn last_opened(&self) -> Result<Option<BudgetId>, StoreError> {
+        self.0.last_opened()
     }
-    fn open_budget(&self, budget: &BudgetId, openings: &[Opening]) -> Result<(), StoreError> {
-        self.0.open_budget(budget, openings)
+    fn open_budgets(&self, budgets: &[(BudgetId, Vec<Opening>)]) -> Result<(), StoreError> {
+        self.0.open_budgets(budgets)
     }
 }
 

@@ -64,8 +64,13 @@ pub trait Policies {
         id: &BudgetId,
     ) -> Result<Option<Budget>, StoreError>;
 
-    /// The live budgets of all organizations, by id.
-    fn live_budgets(&self) -> Result<Vec<(OrganizationId, BudgetId)>, StoreError>;
+    /// The live budgets of all organizations, by id: the first `limit` of those whose ids come after
+    /// `after`.
+    fn live_budgets(
+        &self,
+        after: Option<&BudgetId>,
+        limit: usize,
+    ) -> Result<Vec<(OrganizationId, BudgetId)>, StoreError>;
 
     /// Live budgets of any of these targets, sorted by scope type, then id.
     fn budgets_of(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lw_core::{BudgetId, UnixMicros, UserId};
 use lw_engine::period::{Schedule, Window};
-use lw_store::rows::{Budget, Enforcement, OnBreach};
+use lw_store::rows::{Budget, BudgetTarget, Enforcement, OnBreach};
 
 use super::*;
 use crate::tests::errors::Gone;

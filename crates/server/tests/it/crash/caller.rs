@@ -18,7 +18,7 @@ use super::super::support::{Chance, Gateway};
 use super::{IN_FLIGHT, PATIENCE};
 
 /// One caller: a request after the other until the gateway is gone.
-pub(super) async fn caller(
+pub(crate) async fn caller(
     addr: SocketAddr,
     key: Arc<str>,
     board: Arc<Board>,
@@ -37,15 +37,17 @@ pub(super) async fn caller(
         let Ok(connection) = TcpStream::connect(addr).await else {
             break;
         };
-        called.push(call(connection, &key, &board, plan).await);
+        let note = |event| board.note(event);
+        called.push(call(connection, &key, &note, plan).await);
     }
     called
 }
 
-pub(super) async fn call(
+/// One request. `note` hears of what happens to it, in the instant in which it happens.
+pub(crate) async fn call(
     mut connection: TcpStream,
     key: &str,
-    board: &Board,
+    note: &impl Fn(Event),
     plan: Plan,
 ) -> Called {
     let stream = plan.stream;
@@ -68,7 +70,7 @@ pub(super) async fn call(
     if connection.write_all(request.as_bytes()).await.is_err() {
         return called;
     }
-    board.note(Event::Sent { stream });
+    note(Event::Sent { stream });
     let mut answer = Answer::default();
     let mut buffer = vec![0; 16 * 1024];
     loop {
@@ -81,32 +83,32 @@ pub(super) async fn call(
         let ended = called.complete;
         answer.show(&mut called);
         if !started && called.status.is_some() {
-            board.note(Event::Started);
+            note(Event::Started);
         }
         if !ended && called.complete {
-            board.note(Event::Ended);
+            note(Event::Ended);
         }
         if called.plan.shape == Shape::HangsUp && called.read >= called.plan.leaves_after {
             break;
         }
     }
-    board.note(Event::Gone { stream });
+    note(Event::Gone { stream });
     called
 }
 
 /// The bytes of an answer, read by a reader that the product does not share.
 #[derive(Default)]
-pub(super) struct Answer {
-    pub(super) raw: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) raw: Vec<u8>,
     /// Where the body begins, once the head is there.
-    pub(super) body: Option<usize>,
-    pub(super) length: Option<usize>,
-    pub(super) events: bool,
+    pub(crate) body: Option<usize>,
+    pub(crate) length: Option<usize>,
+    pub(crate) events: bool,
 }
 
 impl Answer {
     /// Tells `called` what the bytes so far mean.
-    pub(super) fn show(&mut self, called: &mut Called) {
+    pub(crate) fn show(&mut self, called: &mut Called) {
         if self.body.is_none() {
             self.show_head(called);
         }
@@ -130,7 +132,7 @@ impl Answer {
         called.complete = end.is_some_and(|at| text[at..].contains("\n\n"));
     }
 
-    pub(super) fn show_head(&mut self, called: &mut Called) {
+    pub(crate) fn show_head(&mut self, called: &mut Called) {
         let text = String::from_utf8_lossy(&self.raw);
         let Some((head, _)) = text.split_once("\r\n\r\n") else {
             return;
@@ -152,7 +154,7 @@ impl Answer {
 }
 
 /// The body so far, and whether its last chunk is there.
-pub(super) fn dechunked(mut rest: &[u8]) -> (Vec<u8>, bool) {
+pub(crate) fn dechunked(mut rest: &[u8]) -> (Vec<u8>, bool) {
     let mut body = Vec::new();
     while let Some(line) = rest.iter().position(|byte| *byte == b'\r') {
         let size = std::str::from_utf8(&rest[..line]).expect("a chunk size");
@@ -175,7 +177,7 @@ pub(super) fn dechunked(mut rest: &[u8]) -> (Vec<u8>, bool) {
 
 /// When the process is killed. Each waits in addition until enough is in flight.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Moment {
+pub(crate) enum Moment {
     /// This long after the callers began.
     After(Duration),
     /// In the instant in which a caller has read the end of the nth answer.
@@ -187,7 +189,7 @@ pub(super) enum Moment {
 }
 
 impl Moment {
-    pub(super) fn of_chance(chance: &mut Chance) -> Self {
+    pub(crate) fn of_chance(chance: &mut Chance) -> Self {
         match chance.below(5) {
             0 => Self::Ends(chance.between(1, 100)),
             1 => Self::Starts(chance.between(1, 80)),
@@ -199,7 +201,7 @@ impl Moment {
 
 /// What a request is meant to become when nobody is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     /// Answered to its end, usage reported.
     Plain,
     /// Answered to its end, usage not reported.
@@ -216,20 +218,20 @@ pub(super) enum Shape {
 
 /// One request before it is sent.
 #[derive(Debug, Clone)]
-pub(super) struct Plan {
-    pub(super) user: String,
-    pub(super) path: &'static str,
-    pub(super) stream: bool,
-    pub(super) shape: Shape,
-    pub(super) body: String,
+pub(crate) struct Plan {
+    pub(crate) user: String,
+    pub(crate) path: &'static str,
+    pub(crate) stream: bool,
+    pub(crate) shape: Shape,
+    pub(crate) body: String,
     /// `X-LangWatch-Metadata`: long ones fill a spool file within a round.
-    pub(super) metadata: String,
+    pub(crate) metadata: String,
     /// Events after which the caller leaves.
-    pub(super) leaves_after: usize,
+    pub(crate) leaves_after: usize,
 }
 
 impl Plan {
-    pub(super) fn of_chance(
+    pub(crate) fn of_chance(
         chance: &mut Chance,
         user: String,
         stream: bool,
@@ -304,7 +306,7 @@ impl Plan {
         }
     }
 
-    pub(super) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         if self.path == "/v1/messages" {
             "anthropic"
         } else {
@@ -313,7 +315,7 @@ impl Plan {
     }
 
     /// What a caller of a stream waits for.
-    pub(super) fn terminator(&self) -> &'static str {
+    pub(crate) fn terminator(&self) -> &'static str {
         match self.path {
             "/v1/messages" => "\"type\":\"message_stop\"}\n\n",
             "/v1/responses" => "event: response.completed",
@@ -323,7 +325,7 @@ impl Plan {
 }
 
 /// Numbers that lie within what the body's length and `max_tokens` allow.
-pub(super) fn usage_of_chance(chance: &mut Chance, anthropic: bool) -> Value {
+pub(crate) fn usage_of_chance(chance: &mut Chance, anthropic: bool) -> Value {
     let cached = chance.below(60);
     let mut usage = json!({
         "cached_tokens": cached,
@@ -341,38 +343,38 @@ pub(super) fn usage_of_chance(chance: &mut Chance, anthropic: bool) -> Value {
 
 /// What the caller saw of one request.
 #[derive(Debug)]
-pub(super) struct Called {
-    pub(super) plan: Plan,
+pub(crate) struct Called {
+    pub(crate) plan: Plan,
     /// The status, once the head was there.
-    pub(super) status: Option<u16>,
-    pub(super) request_id: Option<String>,
+    pub(crate) status: Option<u16>,
+    pub(crate) request_id: Option<String>,
     /// Everything came: the end of the stream, or all of the body.
-    pub(super) complete: bool,
+    pub(crate) complete: bool,
     /// Events of a stream, or bytes of a body, that came.
-    pub(super) read: usize,
+    pub(crate) read: usize,
 }
 
 /// What is going on, and the trigger that it pulls.
-pub(super) struct Board {
-    pub(super) state: Mutex<State>,
-    pub(super) over: Notify,
+pub(crate) struct Board {
+    pub(crate) state: Mutex<State>,
+    pub(crate) over: Notify,
 }
 
-pub(super) struct State {
-    pub(super) gateway: Arc<Mutex<Gateway>>,
-    pub(super) moment: Option<Moment>,
+pub(crate) struct State {
+    pub(crate) gateway: Arc<Mutex<Gateway>>,
+    pub(crate) moment: Option<Moment>,
     /// Set when the time of [`Moment::After`] has come.
-    pub(super) due: bool,
+    pub(crate) due: bool,
     /// Without and with a stream.
-    pub(super) in_flight: [usize; 2],
-    pub(super) sent: u64,
-    pub(super) started: u64,
-    pub(super) ended: u64,
-    pub(super) at_kill: Option<[usize; 2]>,
+    pub(crate) in_flight: [usize; 2],
+    pub(crate) sent: u64,
+    pub(crate) started: u64,
+    pub(crate) ended: u64,
+    pub(crate) at_kill: Option<[usize; 2]>,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Event {
+pub(crate) enum Event {
     Sent { stream: bool },
     Started,
     Ended,
@@ -381,7 +383,7 @@ pub(super) enum Event {
 }
 
 impl Board {
-    pub(super) fn new(gateway: Arc<Mutex<Gateway>>, moment: Option<Moment>) -> Self {
+    pub(crate) fn new(gateway: Arc<Mutex<Gateway>>, moment: Option<Moment>) -> Self {
         let state = State {
             gateway,
             moment,
@@ -399,7 +401,7 @@ impl Board {
     }
 
     /// Notes an event, and kills in the same instant when that is the one.
-    pub(super) fn note(&self, event: Event) {
+    pub(crate) fn note(&self, event: Event) {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         match event {
@@ -427,7 +429,7 @@ impl Board {
         }
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.state.lock().at_kill.is_some()
     }
 }

@@ -15,19 +15,19 @@ use super::PATIENCE;
 use super::caller::{Called, Shape};
 
 /// One request in the three views.
-pub(super) struct Facts<'a> {
-    pub(super) call: &'a Called,
-    pub(super) truth: Option<&'a Truth>,
-    pub(super) entries: Option<&'a [Entry]>,
-    pub(super) id: Option<RequestId>,
+pub(crate) struct Facts<'a> {
+    pub(crate) call: &'a Called,
+    pub(crate) truth: Option<&'a Truth>,
+    pub(crate) entries: Option<&'a [Entry]>,
+    pub(crate) id: Option<RequestId>,
     /// The process was allowed to finish: nothing may be assumed.
-    pub(super) graceful: bool,
-    pub(super) prices: &'a PriceCatalogue,
+    pub(crate) graceful: bool,
+    pub(crate) prices: &'a PriceCatalogue,
 }
 
 impl Facts<'_> {
     /// What became of the request, or what is wrong with it.
-    pub(super) fn check(&self) -> Result<&'static str, String> {
+    pub(crate) fn check(&self) -> Result<&'static str, String> {
         let Called {
             plan,
             status,
@@ -90,7 +90,7 @@ impl Facts<'_> {
         }
     }
 
-    pub(super) fn estimated(
+    pub(crate) fn estimated(
         &self,
         outcome: &Entry,
         price: &ModelPrice,
@@ -128,15 +128,20 @@ impl Facts<'_> {
         Ok("estimated")
     }
 
-    pub(super) fn exact(
+    pub(crate) fn exact(
         &self,
         outcome: &Entry,
         truth: Option<Usage>,
         cost: Option<NanoUsd>,
     ) -> Result<&'static str, String> {
         let Called { plan, complete, .. } = self.call;
+        let free = outcome.kind == EntryKind::Release && outcome.amount == NanoUsd::ZERO;
+        // A stream that begins with an error is an answer that refuses.
+        let nothing = self.truth.is_some_and(|truth| truth.delivered_tokens == 0);
+        if free && plan.shape == Shape::BreaksOff && nothing {
+            return Ok("refused");
+        }
         if plan.shape == Shape::Refused {
-            let free = outcome.kind == EntryKind::Release && outcome.amount == NanoUsd::ZERO;
             return if free {
                 Ok("refused")
             } else {
@@ -169,21 +174,21 @@ impl Facts<'_> {
 
 /// One row of the ledger, read without the product's own queries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) attempt: u16,
-    pub(super) kind: EntryKind,
-    pub(super) amount: NanoUsd,
-    pub(super) certainty: Certainty,
-    pub(super) priced: bool,
-    pub(super) model: String,
-    pub(super) usage: Usage,
-    pub(super) detail: Detail,
+pub(crate) struct Entry {
+    pub(crate) attempt: u16,
+    pub(crate) kind: EntryKind,
+    pub(crate) amount: NanoUsd,
+    pub(crate) certainty: Certainty,
+    pub(crate) priced: bool,
+    pub(crate) model: String,
+    pub(crate) usage: Usage,
+    pub(crate) detail: Detail,
 }
 
-pub(super) type Rows = BTreeMap<[u8; 15], Vec<Entry>>;
+pub(crate) type Rows = BTreeMap<[u8; 15], Vec<Entry>>;
 
 /// All requests with an id above `after`.
-pub(super) fn rows(data: &Path, after: [u8; 15]) -> Rows {
+pub(crate) fn rows(data: &Path, after: [u8; 15]) -> Rows {
     let path = data.join("ledger.db");
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("a ledger");
     db.busy_timeout(PATIENCE).expect("a setting");
@@ -228,7 +233,7 @@ pub(super) fn rows(data: &Path, after: [u8; 15]) -> Rows {
 }
 
 /// The provider's numbers in the classes of a bill, where audio stands beside input and output.
-pub(super) fn classes(usage: &lw_mock::Usage) -> Usage {
+pub(crate) fn classes(usage: &lw_mock::Usage) -> Usage {
     Usage {
         input: usage.input - usage.audio_input,
         cache_read: usage.cached_read,

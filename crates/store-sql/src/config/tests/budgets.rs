@@ -237,10 +237,12 @@ pub(super) fn a_walk_over_budgets_passes_over_archived_ones_and_other_kinds(stor
     live.sort_by(|a, b| a.id.cmp(&b.id));
     let live = live.into_iter();
     let live = live.map(|row| (row.organization_id.clone(), row.id.clone()));
-    assert_eq!(
-        store.live_budgets().expect("reads"),
-        live.collect::<Vec<_>>()
-    );
+    let live: Vec<_> = live.collect();
+    let read = |after, limit| store.live_budgets(after, limit).expect("reads");
+    assert_eq!(read(None, 100), live);
+    assert_eq!(read(None, 2), live[..2]);
+    assert_eq!(read(Some(&live[1].1), 3), live[2..5]);
+    assert_eq!(read(live.last().map(|(_, id)| id), 100), []);
 }
 
 pub(super) fn budgets_of_targets_come_sorted_by_scope_type_and_id(store: &dyn Engine) {
