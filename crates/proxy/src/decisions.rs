@@ -235,29 +235,24 @@ impl Seen<'_> {
             verdicts,
             post_skipped,
             post_flag,
+            ..
         } = self.guardrails;
-        let (word, subject) = (direction.as_str(), direction.subject());
-        let of = |pairs: &[(&'static str, &'static str)]| {
-            let own = pairs.iter().find(|(name, _)| *name == word);
-            own.map(|(_, what)| *what)
+        let subject = direction.subject();
+        let failed = fail_open.iter().find(|(at, _)| *at == direction);
+        let said = |word: &str| {
+            let mut said = verdicts.iter();
+            said.any(|(at, verdict)| *at == direction && *verdict == word)
         };
-        if let Some(reason) = of(fail_open) {
+        if let Some((_, reason)) = failed {
             let detail = format!("the {subject} went on although a check failed: {reason}");
             tell(out, Stage::Guardrail, Verdict::Warn, detail);
         }
-        match of(verdicts) {
-            Some("modify") => {
-                let detail = format!("the {subject} was changed");
-                tell(out, Stage::Guardrail, Verdict::Info, detail);
-            }
-            None if direction == Direction::Request
-                && !self.bundle.governed.guards.is_empty(direction)
-                && of(fail_open).is_none() =>
-            {
-                let detail = format!("the {subject} may pass");
-                tell(out, Stage::Guardrail, Verdict::Pass, detail);
-            }
-            _ => {}
+        if said("modify") {
+            let detail = format!("the {subject} was changed");
+            tell(out, Stage::Guardrail, Verdict::Info, detail);
+        } else if direction == Direction::Request && said("allow") && failed.is_none() {
+            let detail = format!("the {subject} may pass");
+            tell(out, Stage::Guardrail, Verdict::Pass, detail);
         }
         if direction == Direction::Response {
             if let Some(why) = post_skipped {

@@ -188,7 +188,7 @@ impl Ended {
             chunk_count: self.stream.then_some(observed.events),
             grace_window: bundle.grace_until.is_some(),
             payload_capture: self.payload_capture.to_owned(),
-            guardrails: guardrails(self.guardrails),
+            guardrails: self.guardrails.words(),
             attempts,
             governance,
             decisions,
@@ -215,30 +215,6 @@ impl Ended {
             output,
         }
     }
-}
-
-/// What guardrails did, as the trace keeps it.
-fn guardrails(facts: guarded::Facts) -> Vec<(String, String)> {
-    let guarded::Facts {
-        fail_open,
-        verdicts,
-        post_skipped,
-        post_flag,
-    } = facts;
-    let pair = |name: String, value: &str| (name, value.to_owned());
-    let verdicts = verdicts
-        .into_iter()
-        .map(|(direction, verdict)| pair(format!("verdict.{direction}"), verdict));
-    let fail_open = fail_open
-        .into_iter()
-        .map(|(direction, reason)| pair(format!("fail_open.{direction}"), reason));
-    let skipped = post_skipped.map(|why| pair("post.skipped".to_owned(), why));
-    let flag = post_flag.map(|flag| pair("post_flag".to_owned(), &flag));
-    verdicts
-        .chain(fail_open)
-        .chain(skipped)
-        .chain(flag)
-        .collect()
 }
 
 /// One attempt as the trace shows it.

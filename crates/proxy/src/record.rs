@@ -112,7 +112,7 @@ impl Finished {
     /// With what guardrails say of a stream that has gone out.
     pub(crate) fn with_post_flag(mut self, flag: Option<String>) -> Self {
         if let Some(ended) = self.ended.as_mut() {
-            ended.guardrails.post_flag = flag;
+            ended.guardrails.flag(flag);
         }
         self
     }

@@ -13,12 +13,11 @@ use lw_upstream::UpstreamBody;
 use lw_wire::Surface;
 use lw_wire::tap::{MOST_HELD, Tap, Told};
 
-use crate::answered::{ERROR_HELD, reply_head, whole};
+use crate::answered::{ERROR_HELD, reply_head, whole, withheld};
 use crate::attempt::outcome;
 use crate::call::{Call, Ending, micros};
 use crate::foreign::{Exchange, Translation};
 use crate::refusal::lost;
-use crate::refusal::refuse_after;
 use crate::reply::{Reply, ReplyBody};
 use crate::setback::{Fallen, Held, Setback};
 use crate::{caching, exhausted, guarded, headers};
@@ -119,7 +118,7 @@ async fn translate(
             let mut tap = Tap::new(form, MOST_HELD);
             tap.push(&json);
             tap.tell(told);
-            Ok(refuse_after(&mut call, error, Some(&mut tap)))
+            Ok(withheld(&mut call, error, tap))
         }
     }
 }

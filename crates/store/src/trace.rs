@@ -180,8 +180,9 @@ pub struct Facts {
     /// The model of another vendor that stood in for the one that was asked (data-plane 13.4).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub substituted_model: Option<String>,
-    /// What guardrails did beyond letting pass: `verdict.<direction>`, `fail_open.<direction>`,
-    /// `post.skipped`, `post_flag`, each with its word.
+    /// What guardrails said, name and word: `verdict.<direction>`, `fail_open.<direction>` with the reason,
+    /// `timeout` with the direction, `applied` and `policy` with a guardrail's id each, `post.skipped`,
+    /// `post_flag`, and `stream_chunk.skipped` with a count of frames.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub guardrails: Vec<(String, String)>,
     /// `alias`, `explicit_slash`, `implicit`.

@@ -6,6 +6,7 @@
 use lw_store::trace::{Attempt, CacheControl, Governance, TraceRecord, Violated};
 use serde_json::{Map, Value, json};
 
+use super::guardrails;
 use super::view::{Said, dollars, end_us, error_of};
 
 /// The spans of one request: its own, then its attempts.
@@ -213,6 +214,9 @@ fn attributes(record: &TraceRecord) -> Map<String, Value> {
     }
     if facts.grace_window {
         bag.put("langwatch.vk.grace_window", true);
+    }
+    for (name, value) in guardrails::attributes(record) {
+        bag.put(name, value);
     }
     bag.maybe("error.type", facts.error_type.as_deref());
     bag.0

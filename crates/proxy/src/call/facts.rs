@@ -1,6 +1,6 @@
 //! How a request ended, for those who read about it.
 
-use lw_core::{Error, Fault, NanoUsd};
+use lw_core::{Code, Error, Fault, NanoUsd};
 use lw_store::trace::Captured;
 use lw_wire::Surface;
 use lw_wire::tap::Tap;
@@ -56,6 +56,7 @@ impl EndFacts {
                     message: Some(error.message().to_owned()),
                     internal: error.internal().map(str::to_owned),
                     refusal: Some((*error).clone()),
+                    word: word_of(error.code()).to_owned(),
                     ..failed(row.status, row.name, row.fault)
                 }
             }
@@ -69,11 +70,20 @@ impl EndFacts {
                     message: Some(error.message().to_owned()),
                     internal: error.internal().map(str::to_owned),
                     refusal: Some((*error).clone()),
+                    word: word_of(error.code()).to_owned(),
                     ..failed(call.status, row.name, row.fault)
                 }
             }
             Ending::CallerLeft => failed(499, "client_disconnected", Fault::Customer),
         }
+    }
+}
+
+/// `langwatch.status` of an error of ours (observability 4.3).
+const fn word_of(code: Code) -> &'static str {
+    match code {
+        Code::GuardrailBlocked | Code::StreamChunkBlocked => "blocked_by_guardrail",
+        code => code.row().name,
     }
 }
 
