@@ -336,7 +336,7 @@ fn fact<'a>(error: &'a Error, key: &str) -> Option<&'a str> {
 }
 
 /// The rule that refuses with this error; `None` for other errors.
-fn violated(error: &Error) -> Option<Violated> {
+pub(crate) fn violated(error: &Error) -> Option<Violated> {
     let dimension = fact(error, "dimension")?;
     let dimension = Dimension::ALL
         .into_iter()

@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use http::Method;
 use lw_core::{Error, Fault, RequestId, UnixMicros, VirtualKeyId};
-use lw_store::trace::{BodyForm, Captured, TraceRecord, TraceStore};
+use lw_store::trace::{BodyForm, Captured, TraceRecord, TraceStore, Violated};
 use lw_wire::capture;
 use parking_lot::{Condvar, Mutex};
 use serde::Serialize;
 
+use crate::decisions::violated;
 use crate::ended::Ended;
 use crate::metrics::Metrics;
 use crate::refusals::{PolicyRefusal, Refusals};
@@ -32,6 +33,8 @@ const BOX_RECORDS: usize = 16_384;
 const SIDE_BYTES: usize = 32 * 1024;
 /// A key's last use is noted at most this often.
 const NOTE_EVERY_SECONDS: i64 = 60;
+/// The service as the log names it.
+const SERVICE: &str = "langwatch-gateway";
 /// Keys whose last note is remembered; beyond it the memory starts afresh.
 const NOTED_KEYS: usize = 50_000;
 
@@ -367,6 +370,7 @@ impl Writer {
         }
     }
 
+    /// The lines of a finished request (observability 12): what was refused, and why, and that it is over.
     fn log(&self, access: &Access, lines: &mut Vec<u8>) {
         #[derive(Serialize)]
         struct Line<'a> {
@@ -387,16 +391,66 @@ impl Writer {
         if level == "info" && !self.access_log {
             return;
         }
+        if let Some(error) = &access.refusal {
+            self.log_refusal(access, error, level, lines);
+        }
         #[expect(clippy::cast_precision_loss, reason = "a duration for people")]
         let duration_ms = access.duration_us as f64 / 1_000.0;
         let line = Line {
             time: access.at.to_rfc3339(),
             level,
             msg: "request_completed",
-            service: "langwatch-gateway",
+            service: SERVICE,
             version: &self.version,
             access,
             duration_ms,
+        };
+        if serde_json::to_writer(&mut *lines, &line).is_ok() {
+            lines.push(b'\n');
+        }
+    }
+}
+
+impl Writer {
+    /// `gateway_request_failed`, with the rule when one refused.
+    fn log_refusal(
+        &self,
+        access: &Access,
+        error: &Error,
+        level: &'static str,
+        lines: &mut Vec<u8>,
+    ) {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            time: String,
+            level: &'static str,
+            msg: &'static str,
+            service: &'static str,
+            version: &'a str,
+            request_id: RequestId,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            vk_id: Option<&'a VirtualKeyId>,
+            fault: Fault,
+            code: &'static str,
+            message: &'a str,
+            status: u16,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            policy: Option<Violated>,
+        }
+        let row = error.code().row();
+        let line = Line {
+            time: access.at.to_rfc3339(),
+            level,
+            msg: "gateway_request_failed",
+            service: SERVICE,
+            version: &self.version,
+            request_id: access.request_id,
+            vk_id: access.vk_id.as_ref(),
+            fault: row.fault,
+            code: row.name,
+            message: error.message(),
+            status: access.status,
+            policy: violated(error),
         };
         if serde_json::to_writer(&mut *lines, &line).is_ok() {
             lines.push(b'\n');
