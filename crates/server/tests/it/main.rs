@@ -43,6 +43,8 @@ mod faults;
 #[cfg(test)]
 mod freshness;
 #[cfg(test)]
+mod guardrails;
+#[cfg(test)]
 mod http2;
 #[cfg(test)]
 mod lanes;
