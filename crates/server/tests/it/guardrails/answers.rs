@@ -4,12 +4,8 @@ use lw_core::NanoUsd;
 use lw_store::ledger::Certainty;
 use serde_json::{Value, json};
 
-use super::{MAIL, TAKEN_OUT, WORD, Way, World, captured, spoken, ways};
+use super::{MAIL, TAKEN_OUT, WORD, World, captured, spoken, ways};
 use crate::support::{once, sha256, usage};
-
-fn first() -> Way {
-    ways("hello", false).remove(0)
-}
 
 #[test]
 fn a_blocked_answer_shows_none_of_its_text_and_costs_the_customer_nothing() {
