@@ -191,7 +191,8 @@ pub struct Resolved<'a> {
     pub model: Cow<'a, str>,
     /// How the name was read.
     pub source: ModelSource,
-    /// The name, or what its alias stands for, names a provider or a type: no other may serve it.
+    /// Nobody of another vendor may serve it: the caller named a type, or the name or its alias a provider
+    /// (data-plane 13.4).
     pub pinned: bool,
     /// Lanes that may serve it, as indices into [`Reach::lanes`], in order; never empty.
     pub candidates: Vec<usize>,
@@ -273,7 +274,11 @@ pub fn resolve<'a>(
     Ok(Resolved {
         model: Cow::Borrowed(model),
         source,
-        pinned: !matches!(place, Place::Bare),
+        pinned: match place {
+            Place::Bare => false,
+            Place::Type(_) => alias.is_none(),
+            Place::Handle(_) | Place::ExcludedHandle(_) => true,
+        },
         candidates: allowed,
     })
 }

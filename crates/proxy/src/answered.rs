@@ -108,8 +108,11 @@ pub(crate) async fn answered(
         } = beginning;
         let tap = tap(&call, form, held_of_stream(&call), native);
         ReplyBody::relay(Relay::new(call, body, pieces, tap, conversion))
-    } else if call.inbound.as_ref().is_some_and(|inbound| inbound.stream) {
-        // A stream in another form (Gemini's JSON list): not held back.
+    } else if call.inbound.as_ref().is_some_and(|inbound| inbound.stream)
+        && (surface.is_gemini() || !guarded::checks_answers(&call))
+    {
+        // A stream in another form (Gemini's JSON list): not held back. What is no stream at all is, for a key
+        // that checks answers.
         let tap = tap(&call, form, MOST_HELD, native);
         call.accepted();
         ReplyBody::relay(Relay::new(call, body, Vec::new(), tap, None))
@@ -156,11 +159,15 @@ async fn checked(
             return Err(Setback::ours(error).having_seen(tap).of(call));
         }
     };
-    tap.push(&body);
-    let body = match Box::pin(guarded::answer(&mut call, tap.form(), body)).await {
+    let body = match Box::pin(guarded::answer(&mut call, tap.form(), body.clone())).await {
         Ok(body) => body,
-        Err(error) => return Ok(refuse_after(&mut call, error, Some(&mut tap))),
+        Err(error) => {
+            tap.push(&body);
+            return Ok(withheld(&mut call, error, tap));
+        }
     };
+    // What was taken out of it is not for the trace either.
+    tap.push(&body);
     call.bytes_out = body.len() as u64;
     call.first_byte_us = Some(micros(call.start));
     call.accepted();
@@ -174,6 +181,14 @@ async fn checked(
     *reply.status_mut() = status;
     *reply.headers_mut() = head;
     Ok(reply)
+}
+
+/// Refuses a whole answer that `tap` saw. It was paid for all the same; its text goes nowhere, not into the
+/// trace either.
+pub(crate) fn withheld(call: &mut Call, error: Error, mut tap: Tap) -> Reply {
+    tap.finish();
+    let _ = tap.take_held();
+    refuse_after(call, error, Some(&mut tap))
 }
 
 /// What looks at an answer. One that is the provider's own may say what was left there.

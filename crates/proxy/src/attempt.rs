@@ -89,6 +89,7 @@ pub(crate) async fn attempt(
         Ok(sent) => {
             let status = sent.response.status();
             dispatch.status = Some(status.as_u16());
+            dispatch.served = status.is_success();
             dispatch.tier = headers::served_tier(sent.response.headers());
             dispatch.outcome = outcome(status.as_u16(), lane.kind == LaneKind::Bedrock);
             call.status = status.as_u16();

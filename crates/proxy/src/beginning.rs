@@ -24,6 +24,9 @@ const FIRST_BYTES: Duration = Duration::from_millis(20);
 /// How far into a stream its first event tells that it is about a failure, bytes.
 const TELLING: usize = 256;
 
+/// A first event that is longer than this goes out while it comes: none about a failure is, bytes.
+const LONGEST: usize = 256 * 1024;
+
 /// The first bytes of a stream, in the caller's form.
 pub(crate) struct Beginning {
     pub(crate) pieces: Vec<Bytes>,
@@ -128,6 +131,9 @@ impl Beginning {
         {
             return true;
         }
+        if self.pieces.iter().map(Bytes::len).sum::<usize>() > LONGEST {
+            return true;
+        }
         match &self.first {
             // Nothing can be read in a body that is coded.
             Some(first) if first.is_stream() => has_event(first),
@@ -191,4 +197,105 @@ fn before_it_began() -> Error {
         Code::ProviderError,
         "the provider broke off before its answer began",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Streams, and the status of the failure that they begin with.
+    const STREAMS: [(&str, BodyForm, Option<u16>); 8] = [
+        (
+            "data: {\"error\":{\"type\":\"server_error\",\"message\":\"no\"}}\n\ndata: [DONE]\n\n",
+            BodyForm::ChatStream,
+            Some(500),
+        ),
+        (
+            ": wait\r\n\r\ndata: {\"error\":{\"code\":\"rate_limit_exceeded\",\"type\":\"x\"}}\r\n\r\n",
+            BodyForm::ChatStream,
+            Some(429),
+        ),
+        (
+            "data: {\"choices\":[]}\n\ndata: {\"error\":{\"type\":\"server_error\"}}\n\n",
+            BodyForm::ChatStream,
+            None,
+        ),
+        (
+            "data: {\"choices\":[{\"delta\":{\"content\":\"\\\"error\\\"\"}}],\"error\":null}\n\n",
+            BodyForm::ChatStream,
+            None,
+        ),
+        (
+            "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\"}}\n\n",
+            BodyForm::MessagesStream,
+            Some(529),
+        ),
+        (
+            "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{}}\n\n\
+             event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\"}}\n\n",
+            BodyForm::MessagesStream,
+            None,
+        ),
+        (
+            "event: error\ndata: {\"type\":\"error\",\"code\":\"server_error\",\"message\":\"no\"}\n\n",
+            BodyForm::ResponsesStream,
+            Some(500),
+        ),
+        (
+            "data: {\"error\":{\"code\":503,\"message\":\"no\",\"status\":\"UNAVAILABLE\"}}\n\n",
+            BodyForm::GeminiStream,
+            Some(503),
+        ),
+    ];
+
+    proptest! {
+        #[test]
+        fn a_stream_is_judged_by_its_first_event_however_its_bytes_arrive(
+            which in 0..STREAMS.len(),
+            sizes in prop::collection::vec(1..40_usize, 1..60),
+        ) {
+            let Some((stream, form, status)) = STREAMS.get(which).copied() else { return Ok(()) };
+            let mut rest = Bytes::from_static(stream.as_bytes());
+            let mut beginning = Beginning::new(None, form, true);
+            for size in sizes.into_iter().chain(std::iter::repeat(7)) {
+                if rest.is_empty() || beginning.is_decided() {
+                    break;
+                }
+                beginning.push(rest.split_to(size.min(rest.len())));
+            }
+            prop_assert!(beginning.is_decided());
+            let failure = beginning.failure("openai");
+            prop_assert_eq!(failure.map(|failure| failure.status), status.map(Some));
+            // Nothing is lost on the way.
+            let kept = beginning.pieces.concat();
+            prop_assert_eq!([&kept[..], &rest[..]].concat(), stream.as_bytes());
+            // Where nobody is waited for, what came at once says the same.
+            let mut at_once = Beginning::new(None, form, false);
+            at_once.push(Bytes::from_static(stream.as_bytes()));
+            prop_assert_eq!(at_once.failure("openai").is_some(), status.is_some());
+        }
+    }
+
+    #[test]
+    fn an_event_that_does_not_end_is_not_waited_for() {
+        let mut beginning = Beginning::new(None, BodyForm::ChatStream, true);
+        let mut pieces = 0;
+        while !beginning.is_decided() {
+            beginning.push(Bytes::from_static(&[b'x'; 16 * 1024]));
+            pieces += 1;
+        }
+        assert_eq!(pieces, 17);
+        assert!(beginning.failure("openai").is_none());
+    }
+
+    #[test]
+    fn a_body_that_cannot_be_looked_into_is_decided_by_its_first_bytes() {
+        let mut beginning = Beginning::new(None, BodyForm::Opaque, true);
+        assert!(!beginning.is_decided());
+        beginning.push(Bytes::from_static(b"\x1f\x8b"));
+        assert!(beginning.is_decided());
+        assert!(beginning.failure("openai").is_none());
+    }
 }

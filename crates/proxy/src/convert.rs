@@ -30,6 +30,8 @@ pub(crate) struct Conversion {
 #[derive(Default)]
 struct List {
     opened: bool,
+    /// Its last bracket was written; nothing follows.
+    closed: bool,
 }
 
 impl Conversion {
@@ -219,6 +221,9 @@ impl Conversion {
         let Some(list) = &mut self.list else {
             return out;
         };
+        if list.closed {
+            return Vec::new();
+        }
         let mut listed = Vec::with_capacity(out.len());
         for event in out.split(|byte| *byte == b'\n') {
             let Some(json) = event.strip_prefix(b"data: ") else {
@@ -233,7 +238,7 @@ impl Conversion {
                 listed.push(b'[');
             }
             listed.push(b']');
-            self.list = None;
+            list.closed = true;
         }
         listed
     }

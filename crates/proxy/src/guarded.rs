@@ -4,6 +4,8 @@
 //! What a check says is the runner's ([`crate::guardrail`]); here it becomes another body, a refusal, or a
 //! stream that is checked piece by piece. A key without guardrails costs nothing. Start at [`request`].
 
+mod facts;
+
 use std::future::poll_fn;
 use std::sync::Arc;
 
@@ -16,8 +18,11 @@ use crate::bundle::Bundle;
 use crate::call::Call;
 use crate::foreign::body_of;
 use crate::guardrail::stream::{Listener, Step, StreamGuard};
-use crate::guardrail::{Checked, Checker, Direction, Guards, Outcome, Who};
+use crate::guardrail::{
+    Checked, Checker, Direction, Guards, Outcome, Unavailable, Unreadable, Who,
+};
 use crate::metrics::Metrics;
+pub(crate) use facts::Facts;
 
 /// Whether answers of this key are checked as a whole.
 pub(crate) fn checks_answers(call: &Call) -> bool {
@@ -59,11 +64,7 @@ pub(crate) async fn request(call: &mut Call, bundle: &Bundle) -> Result<bool, Er
     let who = who(call, bundle);
     let body = body_of(call);
     let checked = checker.request(&guards, &who, &body).await;
-    let metrics = &call.worker.gateway.metrics;
-    let checked = checked.map_err(|unavailable| unavailable.error())?;
-    counted(metrics, Direction::Request, &checked);
-    call.guardrails.note(Direction::Request, &checked);
-    match checked.outcome {
+    match noted(call, Direction::Request, checked)? {
         Outcome::Allow => Ok(false),
         Outcome::Block(blocked) => Err(blocked.error()),
         Outcome::Modify { content, .. } => {
@@ -89,19 +90,22 @@ pub(crate) async fn answer(call: &mut Call, form: BodyForm, body: Bytes) -> Resu
     }
     let checker = Checker::of(&call.worker);
     let who = who(call, &bundle);
-    let read = match Answer::read(form, &body) {
+    let read = match form {
+        // A coding that nobody asked for, or nothing that is known.
+        BodyForm::Opaque => Err(Unreadable::NotAnObject),
+        form => Answer::read(form, &body),
+    };
+    let read = match read {
         Ok(read) => read,
         Err(unreadable) => {
             // Without its texts nothing can be said of it: as if a check had failed.
             let checked = checker.unreadable(guards, Direction::Response, unreadable);
-            let checked = checked.map_err(|unavailable| unavailable.error())?;
-            counted(&call.worker.gateway.metrics, Direction::Response, &checked);
-            call.guardrails.note(Direction::Response, &checked);
+            noted(call, Direction::Response, checked)?;
             return Ok(body);
         }
     };
     if let Some(skip) = read.skipped {
-        call.guardrails.post_skipped = Some(skip.as_str());
+        call.guardrails.skip(skip.as_str());
         return Ok(body);
     }
     let texts = read
@@ -111,11 +115,8 @@ pub(crate) async fn answer(call: &mut Call, form: BodyForm, body: Bytes) -> Resu
         .collect();
     let checked = checker
         .texts(guards, &who, Direction::Response, texts)
-        .await
-        .map_err(|unavailable| unavailable.error())?;
-    counted(&call.worker.gateway.metrics, Direction::Response, &checked);
-    call.guardrails.note(Direction::Response, &checked);
-    match checked.outcome {
+        .await;
+    match noted(call, Direction::Response, checked)? {
         Outcome::Allow => Ok(body),
         Outcome::Block(blocked) => Err(blocked.error()),
         Outcome::Modify { content, .. } => {
@@ -125,29 +126,72 @@ pub(crate) async fn answer(call: &mut Call, form: BodyForm, body: Bytes) -> Resu
     }
 }
 
-/// What checks a stream of this form piece by piece; `None` for a key that checks none.
-pub(crate) fn of_stream(call: &Call, form: BodyForm) -> Option<Box<StreamGuard>> {
-    let bundle = call.bundle.as_ref()?;
-    let guards = &bundle.governed.guards;
+/// Writes down what came of a check.
+fn noted<T>(
+    call: &mut Call,
+    direction: Direction,
+    checked: Result<Checked<T>, Unavailable>,
+) -> Result<Outcome<T>, Error> {
+    match checked {
+        Ok(checked) => {
+            let metrics = &call.worker.gateway.metrics;
+            call.guardrails.note(metrics, direction, &checked);
+            Ok(checked.outcome)
+        }
+        Err(unavailable) => {
+            call.guardrails.failed(&unavailable);
+            Err(unavailable.error())
+        }
+    }
+}
+
+/// What checks a stream of this form piece by piece; `None` for a key that checks none. A stream that cannot be
+/// read passes, as a piece does whose check fails, and that is noted.
+pub(crate) fn of_stream(call: &mut Call, form: BodyForm) -> Option<Box<StreamGuard>> {
+    let guards = guards(call)?.clone();
     let conversation = call.surface.is_some_and(Surface::is_conversation);
     if !conversation || guards.is_empty(Direction::StreamChunk) {
         return None;
     }
+    if !has_frames(form) {
+        let metrics = &call.worker.gateway.metrics;
+        call.guardrails.stream_unreadable(metrics);
+        return None;
+    }
+    let who = Arc::new(who(call, call.bundle.as_ref()?));
     let checker = Checker::of(&call.worker);
-    let who = Arc::new(who(call, bundle));
-    Some(Box::new(StreamGuard::new(
-        checker,
-        guards.clone(),
-        who,
-        form,
-    )))
+    Some(Box::new(StreamGuard::new(checker, guards, who, form)))
+}
+
+/// Whether what is streamed in this form comes in frames that can be read.
+const fn has_frames(form: BodyForm) -> bool {
+    match form {
+        BodyForm::ChatStream
+        | BodyForm::ResponsesStream
+        | BodyForm::MessagesStream
+        | BodyForm::GeminiStream
+        | BodyForm::GeminiJson => true,
+        BodyForm::ChatJson
+        | BodyForm::ResponsesJson
+        | BodyForm::MessagesJson
+        | BodyForm::EmbeddingsJson
+        | BodyForm::Opaque
+        | BodyForm::Messages => false,
+    }
 }
 
 /// What hears a stream that is checked when it has gone out; `None` for a key that checks no answers.
-pub(crate) fn listener(call: &Call, form: BodyForm) -> Option<Box<Listener>> {
+pub(crate) fn listener(call: &mut Call, form: BodyForm) -> Option<Box<Listener>> {
     let conversation = call.surface.is_some_and(Surface::is_conversation);
-    (conversation && checks_answers(call))
-        .then(|| Box::new(Listener::new(&Checker::of(&call.worker), form)))
+    if !conversation || !checks_answers(call) {
+        return None;
+    }
+    if !has_frames(form) {
+        let flag = "unavailable: unreadable".to_owned();
+        call.guardrails.flag(Some(flag));
+        return None;
+    }
+    Some(Box::new(Listener::new(&Checker::of(&call.worker), form)))
 }
 
 /// Checks a stream that is there as a whole. Returns what goes out, and the error that it ends with.
@@ -184,56 +228,6 @@ pub(crate) fn blocked(guard: &StreamGuard) -> Error {
         |blocked| blocked.message(),
     );
     Error::new(Code::StreamChunkBlocked, message)
-}
-
-/// What guardrails did to a request, for its span.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Facts {
-    /// Directions that passed although a check failed, with why.
-    pub(crate) fail_open: Vec<(&'static str, &'static str)>,
-    /// Directions that were changed or blocked, with the verdict.
-    pub(crate) verdicts: Vec<(&'static str, &'static str)>,
-    /// Why the answer was not checked.
-    pub(crate) post_skipped: Option<&'static str>,
-    /// What the check of a whole stream says, after it went out.
-    pub(crate) post_flag: Option<String>,
-}
-
-impl Facts {
-    fn note<T>(&mut self, direction: Direction, checked: &Checked<T>) {
-        if let Some((guardrail, failure)) = checked.failed_open.first() {
-            tracing::warn!(%guardrail, reason = failure.as_str(), "guardrail_fail_open");
-            self.fail_open.push((direction.as_str(), failure.as_str()));
-        }
-        let verdict = checked.verdict();
-        if verdict != "allow" {
-            self.verdicts.push((direction.as_str(), verdict));
-        }
-    }
-
-    /// What came of the checks of a stream.
-    pub(crate) fn stream(&mut self, metrics: &Metrics, guard: &StreamGuard) {
-        let facts = guard.facts();
-        let direction = Direction::StreamChunk.as_str();
-        if let Some(reason) = facts.fail_open_reason {
-            self.fail_open.push((direction, reason));
-        }
-        for (verdict, count) in [
-            ("allow", facts.allowed),
-            ("modify", facts.modified),
-            ("fail_open", facts.fail_open),
-            ("block", u64::from(facts.blocked.is_some())),
-        ] {
-            metrics.guardrail_verdicts(direction, verdict, count);
-            if count > 0 && matches!(verdict, "modify" | "block") {
-                self.verdicts.push((direction, verdict));
-            }
-        }
-    }
-}
-
-fn counted<T>(metrics: &Metrics, direction: Direction, checked: &Checked<T>) {
-    metrics.guardrail_verdicts(direction.as_str(), checked.verdict(), 1);
 }
 
 /// The check of a stream that has gone out, to be made when the record is written.
@@ -277,7 +271,7 @@ impl Afterwards {
                 return Some(format!("unavailable: {}", unavailable.failure.as_str()));
             }
         };
-        counted(metrics, Direction::Response, &checked);
+        metrics.guardrail_verdicts(Direction::Response.as_str(), checked.verdict(), 1);
         match checked.outcome {
             Outcome::Allow => None,
             Outcome::Block(blocked) => Some(format!("block: {}", blocked.guardrail)),

@@ -147,9 +147,11 @@ impl Relay {
         } else {
             tap.form()
         };
-        let guard = streams.then(|| guarded::of_stream(&call, form)).flatten();
+        let guard = streams
+            .then(|| guarded::of_stream(&mut call, form))
+            .flatten();
         let listener = match &guard {
-            None if streams => guarded::listener(&call, form),
+            None if streams => guarded::listener(&mut call, form),
             _ => None,
         };
         let permit = call.worker.gateway.bytes.take(0);
@@ -280,9 +282,7 @@ impl Relay {
             Poll::Ready(Some(Step::Pass(piece))) => Poll::Ready(Guarded::Out(piece)),
             Poll::Ready(Some(Step::Block(last))) => {
                 let error = guarded::blocked(guard);
-                self.note_guard();
-                self.tell();
-                let _ = self.call.end(&Ending::Stopped(&error), Some(&mut self.tap));
+                self.end(&Ending::Stopped(&error));
                 self.state = State::Closing(last);
                 Poll::Ready(Guarded::Ended)
             }
@@ -319,7 +319,6 @@ impl Relay {
 
     /// Everything has passed its checks.
     fn conclude(&mut self, why: Option<&'static str>) {
-        self.note_guard();
         match why {
             Some(why) => self.broke(why),
             None if self.conversion.is_some() => self.conclude_converted(Bytes::new()),
@@ -372,8 +371,10 @@ impl Relay {
         if more > 0 && !self.permit.as_mut().is_some_and(|permit| permit.grow(more)) {
             self.tap.hold_no_more();
         }
-        let whole = self.declared == Some(self.call.bytes_out)
-            || (self.conversion.is_none() && self.upstream.is_end_stream());
+        // Behind a guard, more may wait than the provider still has to send.
+        let whole = self.guard.is_none()
+            && (self.declared == Some(self.call.bytes_out)
+                || (self.conversion.is_none() && self.upstream.is_end_stream()));
         let last = self.early.is_empty() && whole && !self.tap.is_stream();
         let fails = !failed && self.tap.observed().stream_error.is_some();
         let piece = if self.tap.may_be_failing() {
@@ -405,8 +406,7 @@ impl Relay {
                 let frame = terminal_frame(self.tap.form(), row, error.message());
                 format!("{open}{frame}").into_bytes()
             });
-        self.tell();
-        let _ = self.call.end(&Ending::Stopped(error), Some(&mut self.tap));
+        self.end(&Ending::Stopped(error));
         self.state = State::Closing(frame.into());
     }
 
@@ -427,13 +427,19 @@ impl Relay {
 
     /// The answer is complete as far as money goes: the bytes in hand are the last that matter.
     fn settle(&mut self) {
-        self.note_guard();
-        self.tell();
         let ending = match self.tap.observed().stream_error.clone() {
             Some(error) => Ending::BrokeOff(error),
             None => Ending::Complete,
         };
-        let _ = self.call.end(&ending, Some(&mut self.tap));
+        self.end(&ending);
+    }
+
+    /// The one way to the end of the call: with what the checks found and what the provider told. Again, it
+    /// changes nothing.
+    fn end(&mut self, ending: &Ending<'_>) {
+        self.note_guard();
+        self.tell();
+        let _ = self.call.end(ending, Some(&mut self.tap));
     }
 
     /// What the provider reported holds, not what the caller's dialect can say of it.
@@ -545,10 +551,7 @@ impl Relay {
         } else {
             State::Broken
         };
-        self.tell();
-        let _ = self
-            .call
-            .end(&Ending::BrokeOff(why.to_owned()), Some(&mut self.tap));
+        self.end(&Ending::BrokeOff(why.to_owned()));
         self.state = next;
     }
 }
@@ -558,8 +561,7 @@ impl Drop for Relay {
         if self.tap.is_stream() {
             self.call.worker.gateway.metrics.streaming.dec();
         }
-        self.tell();
-        let _ = self.call.end(&Ending::CallerLeft, Some(&mut self.tap));
+        self.end(&Ending::CallerLeft);
     }
 }
 

@@ -13,12 +13,11 @@ use lw_upstream::UpstreamBody;
 use lw_wire::Surface;
 use lw_wire::tap::{MOST_HELD, Tap, Told};
 
-use crate::answered::{ERROR_HELD, reply_head, whole};
+use crate::answered::{ERROR_HELD, reply_head, whole, withheld};
 use crate::attempt::outcome;
 use crate::call::{Call, Ending, micros};
 use crate::foreign::{Exchange, Translation};
 use crate::refusal::lost;
-use crate::refusal::refuse_after;
 use crate::reply::{Reply, ReplyBody};
 use crate::setback::{Fallen, Held, Setback};
 use crate::{caching, exhausted, guarded, headers};
@@ -81,47 +80,56 @@ async fn translate(
         Ok(answer) => answer,
         Err(problem) => {
             // It was paid for all the same: what can be read of it is not known (providers 21).
-            let error = Error::new(
-                Code::ProviderError,
-                "the provider's answer cannot be understood",
-            )
-            .because(&problem);
-            return Err(unreadable(call, error));
+            return Err(unreadable(call, not_understood(&problem)));
         }
     };
     let told = Told {
         usage: answer.usage,
         service_tier: answer.service_tier.clone(),
     };
-    if call.inbound.as_ref().is_some_and(|inbound| inbound.stream) {
+    let streams = call.inbound.as_ref().is_some_and(|inbound| inbound.stream);
+    let mut answer = answer;
+    let mut written = None;
+    if guarded::checks_answers(&call) {
+        let json = Bytes::from(lw_translate::write_answer(to, answer.clone(), &caller));
+        let form = surface_of(&call).response_form(false);
+        let passed = match Box::pin(guarded::answer(&mut call, form, json.clone())).await {
+            Ok(passed) => passed,
+            Err(error) => {
+                // The provider was paid, whatever becomes of its answer.
+                let mut tap = Tap::new(form, MOST_HELD);
+                tap.push(&json);
+                tap.tell(told);
+                return Ok(withheld(&mut call, error, tap));
+            }
+        };
+        if streams && passed != json {
+            // What was changed stands in the caller's dialect alone.
+            answer = match lw_translate::read_answer(to, &passed) {
+                Ok(answer) => answer,
+                Err(problem) => return Err(unreadable(call, not_understood(&problem))),
+            };
+        }
+        written = Some(passed);
+    }
+    if streams {
         // The provider does not stream, whatever it was asked; the caller reads a stream all the same.
         let events = lw_translate::stream::replay(to, answer, &caller);
         let form = surface_of(&call).response_form(true);
         let (events, blocked) = Box::pin(guarded::events(&mut call, form, events)).await;
-        return Ok(ended(
-            &mut call,
-            provider,
-            events,
-            told,
-            blocked.as_ref(),
-            true,
-        ));
+        let blocked = blocked.as_ref();
+        return Ok(ended(&mut call, provider, events, told, blocked, true));
     }
-    let json = Bytes::from(lw_translate::write_answer(to, answer, &caller));
-    if !guarded::checks_answers(&call) {
-        return Ok(finished(&mut call, provider, json, told));
-    }
-    let form = surface_of(&call).response_form(false);
-    match Box::pin(guarded::answer(&mut call, form, json.clone())).await {
-        Ok(json) => Ok(finished(&mut call, provider, json, told)),
-        Err(error) => {
-            // The provider was paid, whatever becomes of its answer.
-            let mut tap = Tap::new(form, MOST_HELD);
-            tap.push(&json);
-            tap.tell(told);
-            Ok(refuse_after(&mut call, error, Some(&mut tap)))
-        }
-    }
+    let json = written.unwrap_or_else(|| lw_translate::write_answer(to, answer, &caller).into());
+    Ok(finished(&mut call, provider, json, told))
+}
+
+fn not_understood(problem: &lw_translate::Problem) -> Error {
+    Error::new(
+        Code::ProviderError,
+        "the provider's answer cannot be understood",
+    )
+    .because(problem)
 }
 
 /// Ends the call with a whole answer in the caller's dialect.
@@ -231,6 +239,8 @@ pub(crate) fn refused(
     if let Some(dispatch) = call.dispatch.as_mut() {
         dispatch.outcome = outcome(status, true);
         dispatch.status = Some(status);
+        // A refusal costs nothing, wherever it stands; a failure may have.
+        dispatch.served &= status >= 500;
     }
     let failure = Failure {
         status: Some(status),

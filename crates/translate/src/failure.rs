@@ -114,6 +114,9 @@ pub fn read(
         Dialect::Converse => bare_exception(&kind).to_owned(),
         _ => kind,
     });
+    failure.kind = failure
+        .kind
+        .or_else(|| kind_of_code(failure.code.as_deref()?));
     // Below 400 a stream was accepted whose first frame is an error.
     failure.status = match status {
         400.. => Some(status),
@@ -232,9 +235,9 @@ pub(crate) fn of_event(data: &[u8]) -> Failure {
 
 /// A failure in a stream: its type and status, where they are missing, from what is there.
 fn told(mut failure: Failure) -> Failure {
-    if failure.kind.is_none() {
-        failure.kind = failure.code.as_deref().and_then(kind_of_code);
-    }
+    failure.kind = failure
+        .kind
+        .or_else(|| kind_of_code(failure.code.as_deref()?));
     failure.status = failure.status.or_else(|| implied_status(&failure));
     if failure.message.is_empty() {
         SILENT.clone_into(&mut failure.message);

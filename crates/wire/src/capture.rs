@@ -167,8 +167,12 @@ fn answer(form: BodyForm, bytes: &[u8]) -> Option<Vec<Value>> {
         BodyForm::MessagesStream => {
             stream::anthropic(bytes).or_else(|| json(BodyForm::MessagesJson))
         }
-        BodyForm::GeminiJson => gemini(bytes).or_else(|| stream::gemini(bytes)),
-        BodyForm::GeminiStream => stream::gemini(bytes).or_else(|| gemini(bytes)),
+        BodyForm::GeminiJson => gemini(bytes)
+            .or_else(|| stream::gemini(bytes))
+            .or_else(|| contents::answer_so_far(bytes)),
+        BodyForm::GeminiStream => stream::gemini(bytes)
+            .or_else(|| gemini(bytes))
+            .or_else(|| contents::answer_so_far(bytes)),
         BodyForm::EmbeddingsJson => json(form),
         BodyForm::Opaque | BodyForm::Messages => None,
     }

@@ -6,6 +6,7 @@
 
 mod body;
 mod find;
+mod guardrails;
 mod spans;
 mod text;
 mod view;

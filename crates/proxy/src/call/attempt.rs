@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lw_core::{Entropy, NanoUsd, SpanId};
+use lw_core::{Entropy, Error, NanoUsd, SpanId};
 use lw_engine::price::{HoldBound, ModelPrice};
 use lw_governor::books::Amounts;
 use tokio::time::Instant;
@@ -82,6 +82,8 @@ pub(crate) struct Dispatch {
     pub(crate) span_id: SpanId,
     /// The provider's status.
     pub(crate) status: Option<u16>,
+    /// It began to answer: it worked, whatever the answer turned out to be.
+    pub(crate) served: bool,
     /// The provider may have seen the request: it may cost money whatever came back.
     pub(crate) reached: bool,
     /// The service tier as the head of the answer names it.
@@ -102,6 +104,8 @@ pub(crate) struct Dispatch {
     pub(crate) dropped: Vec<String>,
     /// What authorised the call.
     pub(crate) authorised: Authorised,
+    /// What it holds in budgets, and how many they are.
+    pub(crate) held: Option<(Amounts, usize)>,
 }
 
 /// An attempt that is over, or a candidate that was passed over.
@@ -111,6 +115,8 @@ pub(crate) struct Tried {
     pub(crate) dispatch: Dispatch,
     /// Microseconds that it took; zero when nothing was dialled.
     pub(crate) duration_us: u64,
+    /// Why it was passed over; `None` when it was dialled.
+    pub(crate) why: Option<Error>,
 }
 
 impl Dispatch {
@@ -130,6 +136,7 @@ impl Dispatch {
             started: Instant::now(),
             span_id: SpanId::mint(entropy),
             status: None,
+            served: false,
             reached: false,
             tier: None,
             earlier: Earlier::None,
@@ -140,6 +147,7 @@ impl Dispatch {
             renamed_max_tokens: false,
             dropped: Vec::new(),
             authorised: Authorised::Plainly,
+            held: None,
         }
     }
 }

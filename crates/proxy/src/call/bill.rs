@@ -39,11 +39,10 @@ impl Call {
             price.map_or(NanoUsd::ZERO, |price| price.cost(usage, tier))
         };
         let reported = observed.billable().filter(|usage| self.is_plausible(usage));
-        let served = self.dispatch.as_ref().is_some_and(|dispatch| {
-            dispatch
-                .status
-                .is_some_and(|status| (200..300).contains(&status))
-        });
+        let served = self
+            .dispatch
+            .as_ref()
+            .is_some_and(|dispatch| dispatch.served);
         let refused = self
             .dispatch
             .as_ref()
@@ -58,7 +57,13 @@ impl Call {
             ending,
             Ending::Failed(error) if error.code() == Code::GuardrailBlocked
         );
-        let finished = observed.complete || refused_whole || matches!(ending, Ending::Complete);
+        // One that could not be checked was made and paid for; what it reported is all there is.
+        let unchecked = matches!(
+            ending,
+            Ending::Failed(error) if error.code() == Code::GuardrailUpstreamUnavailable
+        );
+        let whole = refused_whole || unchecked || matches!(ending, Ending::Complete);
+        let finished = observed.complete || whole;
         let earlier = self
             .dispatch
             .as_ref()

@@ -138,6 +138,21 @@ fn attempts(trace: &TraceRecord) -> Vec<String> {
     trace.facts.attempts.iter().map(shown).collect()
 }
 
+/// The spans of a request as the API shows them: the attributes of its own, and of those below it.
+fn spans(gateway: &Gateway, request_id: &str) -> (Value, Vec<Value>) {
+    let path = format!("/api/traces/{request_id}?format=json");
+    let shown = gateway.api("GET", &path, None).fine(200);
+    let mut spans = shown["spans"].as_array().cloned().unwrap_or_default();
+    assert!(!spans.is_empty(), "{shown}");
+    let own = spans.remove(0);
+    for span in &spans {
+        assert_eq!(span["name"], "lw_gateway.attempt", "{shown}");
+        assert_eq!(span["parent_id"], own["span_id"], "{shown}");
+    }
+    let below = spans.iter().map(|span| span["attributes"].clone());
+    (own["attributes"].clone(), below.collect())
+}
+
 /// The answer came from the provider that stands for the first one.
 fn substituted(answer: &Answer, at: &str) {
     assert_eq!(answer.status(), 200, "{at}: {}", answer.text());
@@ -511,6 +526,20 @@ fn a_key_that_does_not_fall_over_asks_one_provider() {
     assert_eq!(answer.status(), 529, "{}", answer.text());
     assert_eq!(answer.header("x-langwatch-fallback-count"), Some("2"));
     let trace = stand.book().trace(&answer.request_id());
+    let (own, below) = spans(&stand.gateway, &answer.request_id());
+    assert_eq!(own["langwatch.fallback.attempts_count"], 3, "{own}");
+    let told = |name: &str| {
+        below
+            .iter()
+            .map(|span| span[name].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told("langwatch.fallback.attempt"), [0, 1, 2]);
+    assert_eq!(
+        told("langwatch.fallback.reason"),
+        [Value::Null, json!("5xx:503"), json!("5xx:500")]
+    );
+    assert_eq!(told("langwatch.upstream.status_code"), [503, 500, 529]);
     assert_eq!(
         attempts(&trace),
         [

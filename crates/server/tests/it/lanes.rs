@@ -98,7 +98,10 @@ fn lanes(mock: &MockProvider) -> Vec<Lane> {
 
 /// A gateway with this one provider, and a key that reaches it.
 pub(crate) fn with_lane(lane: &Lane) -> (Gateway, Key) {
-    let gateway = Gateway::start();
+    // One row fails more often here than a circuit bears.
+    let gateway = Gateway::builder()
+        .env("LW_GATEWAY_CIRCUIT_THRESHOLD", "1000")
+        .start();
     gateway.create_provider(&json!({
         "provider": lane.kind, "name": "the lane", "custom_keys": lane.keys,
         "provider_config": lane.config,

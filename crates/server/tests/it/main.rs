@@ -29,6 +29,8 @@ mod bytes;
 #[cfg(test)]
 mod cache_control;
 #[cfg(test)]
+mod decisions;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod edge;
@@ -40,6 +42,8 @@ mod failover;
 mod faults;
 #[cfg(test)]
 mod freshness;
+#[cfg(test)]
+mod guardrails;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]

@@ -259,3 +259,13 @@ pub(super) fn answer(body: &RawValue) -> Option<Vec<Value>> {
     }
     gathered.messages(false)
 }
+
+/// The same of a list of chunks that was cut off.
+pub(super) fn answer_so_far(bytes: &[u8]) -> Option<Vec<Value>> {
+    let mut gathered = Gathered::default();
+    let (chunks, _) = raw::elements_so_far(bytes)?;
+    for chunk in chunks {
+        gathered.take(chunk);
+    }
+    gathered.messages(true)
+}

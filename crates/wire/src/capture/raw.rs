@@ -110,6 +110,22 @@ pub(crate) fn elements<'a>(raw: &'a RawValue, each: impl FnMut(&'a RawValue)) {
     let _ = serde_json::Deserializer::from_str(raw.get()).deserialize_seq(Elements(each));
 }
 
+/// The whole elements of a list of which the end may be missing, and whether it is there. `None` for what is no list.
+pub(crate) fn elements_so_far(bytes: &[u8]) -> Option<(Vec<&RawValue>, bool)> {
+    let mut rest = bytes.trim_ascii_start().strip_prefix(b"[")?;
+    let mut found = Vec::new();
+    loop {
+        rest = rest.trim_ascii_start();
+        rest = rest.strip_prefix(b",").unwrap_or(rest);
+        let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<&RawValue>();
+        let Some(Ok(value)) = values.next() else {
+            return Some((found, rest.trim_ascii() == b"]"));
+        };
+        found.push(value);
+        rest = rest.get(values.byte_offset()..).unwrap_or_default();
+    }
+}
+
 /// The last member of an object with that name.
 pub(crate) fn member<'a>(raw: &'a RawValue, wanted: &str) -> Option<&'a RawValue> {
     let mut found = None;

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::Observed;
 use super::answer::{Text, add_reasons, error_name, set};
+use crate::capture::raw;
 use crate::usage::{self, Reading};
 
 #[derive(Deserialize)]
@@ -104,18 +105,22 @@ fn is_reason(reason: &Text<'_>) -> bool {
     !word.is_empty() && !word.ends_with("_UNSPECIFIED")
 }
 
-/// Reads a JSON answer: one object, or the list that a stream without `alt=sse` is.
+/// Reads a JSON answer: one object, or the list that a stream without `alt=sse` is. A list that was cut off says what
+/// its whole chunks say.
 pub(super) fn json(body: &[u8], observed: &mut Observed) {
-    if body.trim_ascii_start().starts_with(b"[") {
-        let chunks: Vec<&RawValue> = serde_json::from_slice(body).unwrap_or_default();
-        for one in chunks {
-            chunk(one.get().as_bytes(), observed);
-        }
-    } else {
-        chunk(body, observed);
-    }
-    // The answer is whole whatever it says; an error in it is told by its status.
+    // A whole answer is complete whatever it says; an error in it is told by its status.
     observed.complete = true;
+    match raw::elements_so_far(body) {
+        Some((chunks, whole)) => {
+            for one in chunks {
+                chunk(one.get().as_bytes(), observed);
+            }
+            if !whole {
+                ended(observed);
+            }
+        }
+        None => chunk(body, observed),
+    }
     observed.stream_error = None;
 }
 
@@ -144,6 +149,30 @@ mod tests {
         let unspecified = r#"{"candidates":[{"finishReason":"FINISH_REASON_UNSPECIFIED"}]}"#;
         assert!(!of(&[text, unspecified]).complete);
         assert!(of(&[text, r#"{"candidates":[{"finishReason":"STOP"}]}"#]).complete);
+    }
+
+    #[test]
+    fn a_list_that_was_cut_off_says_what_its_whole_chunks_say() {
+        let whole = concat!(
+            r#"[{"responseId":"r","candidates":[{"content":{"parts":[{"text":"]"}]}}],"#,
+            r#""usageMetadata":{"promptTokenCount":7}}"#,
+            ",\r\n",
+            r#"{"candidates":[{"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":7,"candidatesTokenCount":2}}]"#,
+        );
+        let first = whole.find(",\r\n").expect("two chunks");
+        for at in 0..=whole.len() {
+            let mut seen = Observed::default();
+            json(whole.as_bytes().get(..at).expect("ASCII"), &mut seen);
+            let output = seen.billable().map(|usage| usage.output);
+            match at {
+                0 => {}
+                at if at < first => assert_eq!((output, seen.complete), (None, false), "{at}"),
+                at if at < whole.len() - 1 => {
+                    assert_eq!((output, seen.complete), (Some(0), false), "{at}");
+                }
+                _ => assert_eq!((output, seen.complete), (Some(2), true), "{at}"),
+            }
+        }
     }
 
     #[test]

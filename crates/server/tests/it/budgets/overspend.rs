@@ -7,7 +7,8 @@
 //! - What is spent of a strict budget is never over its limit: not while the calls run, not after the crash
 //!   has charged what nobody knows the end of, not in the end; neither in the ledger nor by the provider's
 //!   count.
-//! - What is spent of a soft budget is over its limit by no more than what the calls under way may cost.
+//! - What is spent of a soft budget is over its limit by no more than the frames in hand of the streams that
+//!   were under way, and what the crash has charged.
 //! - A call whose usage was reported is billed exactly; every other one between what was delivered and its
 //!   hold, and is marked. A refused call costs nothing, and the provider does not know of it.
 //! - Nothing stays held when nothing is under way.
@@ -31,7 +32,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use self::traffic::{CAP, Whose, caller};
+use self::traffic::{Whose, caller};
 use super::{Stand, usd};
 use crate::crash::caller::Called;
 use crate::crash::views::{Entry, Facts, Rows, classes, rows};
@@ -47,8 +48,9 @@ const LAST_CALLS: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(40);
 /// What calls usually write, as the gateway is told: less than many do.
 const USUAL: &str = "20";
-/// More than the most that any call here may cost.
-const MOST_OF_A_CALL: i64 = 5_000_000;
+/// What the streams of a tenant may have read together when they are told that the money has run out: each
+/// the words of one read, in nano-dollars.
+const FRAMES_IN_HAND: i64 = 128 * 32 * super::OUTPUT;
 
 #[tokio::test]
 async fn no_budget_is_ever_over_its_limit() {
@@ -108,14 +110,12 @@ impl Cap {
             && self.key.is_none_or(|key| key == whose.key)
     }
 
-    /// The most that may be spent of it.
-    fn bound(&self) -> i64 {
+    /// The most that may be spent of it, of which `orphaned` is what the crash has charged since the limit
+    /// was set.
+    fn bound(&self, orphaned: i64) -> i64 {
         match self.rule {
             Rule::Strict => self.limit,
-            Rule::Soft => {
-                let callers = i64::try_from(CALLERS).unwrap_or(i64::MAX);
-                self.limit + callers * MOST_OF_A_CALL
-            }
+            Rule::Soft => self.limit + orphaned + FRAMES_IN_HAND,
             Rule::Warns => i64::MAX,
         }
     }
@@ -133,6 +133,8 @@ struct World {
     /// By budget: what was charged, and what the provider generated, in nano-dollars.
     charged: Vec<i64>,
     generated: Vec<i64>,
+    /// By budget: what the last crash has charged.
+    orphaned: Vec<i64>,
     problems: Vec<String>,
     counts: BTreeMap<&'static str, u64>,
 }
@@ -253,6 +255,7 @@ impl World {
             known: Rows::new(),
             charged: vec![0; budgets],
             generated: vec![0; budgets],
+            orphaned: vec![0; budgets],
             problems: Vec::new(),
             counts: BTreeMap::new(),
         }
@@ -308,7 +311,7 @@ impl World {
 
     /// Looks at the figures of all budgets, again and again.
     fn watch(&self, over: Arc<AtomicBool>) -> std::thread::JoinHandle<(u64, Vec<String>)> {
-        let bounds = self.caps.iter().map(|cap| (cap.id.clone(), cap.bound()));
+        let bounds = self.caps.iter().map(|cap| (cap.id.clone(), cap.bound(0)));
         let bounds: HashMap<String, i64> = bounds.collect();
         let ask = Ask::get(super::BUDGETS).bearer(self.stand.gateway.api_key());
         let control: SocketAddr = self.stand.gateway.control;
@@ -436,21 +439,29 @@ impl World {
         };
         let ends = entries.iter().filter(|entry| entry.kind != EntryKind::Hold);
         let cost: i64 = ends.map(|entry| entry.amount.0).sum();
-        for (cap, sum) in self.caps.iter().zip(&mut self.charged) {
-            *sum += if cap.counts(whose) { cost } else { 0 };
+        let orphaned = entries
+            .iter()
+            .any(|entry| entry.certainty == Certainty::Orphaned);
+        let sums = self.charged.iter_mut().zip(&mut self.orphaned);
+        for (cap, (charged, lost)) in self.caps.iter().zip(sums) {
+            if cap.counts(whose) {
+                *charged += cost;
+                *lost += if orphaned { cost } else { 0 };
+            }
         }
     }
 
     /// The figures are the sums of the rows, and within their bounds.
     fn limits_hold(&mut self, round: u64) {
         let sums = self.charged.iter().zip(&self.generated);
-        for (cap, (charged, generated)) in self.caps.iter().zip(sums) {
+        let sums = sums.zip(&self.orphaned);
+        for (cap, ((charged, generated), orphaned)) in self.caps.iter().zip(sums) {
             let shown = self.stand.shown(&cap.id)["spent_nano_usd"].as_i64();
             println!(
                 "round {round}: {:<18} limit {:>13} charged {charged:>13} generated {generated:>13}",
                 cap.name, cap.limit
             );
-            let bound = cap.bound();
+            let bound = cap.bound(*orphaned);
             if shown != Some(*charged) || *charged > bound || *generated > bound {
                 self.problems.push(format!(
                     "round {round}: {}: {shown:?} shown, {charged} charged, {generated} generated, limit {}",
@@ -462,6 +473,7 @@ impl World {
 
     /// Room for another round.
     fn refill(&mut self) {
+        self.orphaned.fill(0);
         for (cap, charged) in self.caps.iter_mut().zip(&self.charged) {
             cap.limit = charged + cap.room;
             let limit = json!({ "limit_usd": usd(cap.limit / 1_000 * 1_000) });
@@ -544,5 +556,3 @@ fn checked(facts: &Facts<'_>) -> Result<&'static str, String> {
         what
     })
 }
-
-const _: () = assert!(MOST_OF_A_CALL >= CAP * super::OUTPUT + 2_000 * super::INPUT);

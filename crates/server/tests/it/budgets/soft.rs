@@ -21,17 +21,18 @@ fn usual_of(body: &Value) -> i64 {
     (bytes + 3) / 4 * INPUT + USUAL * OUTPUT
 }
 
+/// A model of another dialect than Chat's.
+const CLAUDE: &str = "anthropic/claude-cash-9";
+
 /// A stream of `frames` words of eight letters and a space.
-fn long(path: &str, frames: i64) -> Value {
+fn long(path: &str, model: &str, frames: i64) -> Value {
     let directive = json!({"frames": frames, "frame_text_bytes": 9, "pace_ms": 2});
-    let mut body = match path {
-        "/v1/messages" => body("anthropic/claude-cash-9", Some(1_000), &directive),
-        "/v1/responses" => {
-            let text = body(MODEL, None, &directive)["messages"][0]["content"].clone();
-            json!({"model": MODEL, "input": text})
-        }
-        _ => body(MODEL, None, &directive),
-    };
+    let cap = (path == "/v1/messages").then_some(1_000);
+    let mut body = body(model, cap, &directive);
+    if path == "/v1/responses" {
+        let text = body["messages"][0]["content"].clone();
+        body = json!({ "model": model, "input": text });
+    }
     body["stream"] = true.into();
     body
 }
@@ -42,13 +43,20 @@ fn a_stream_ends_with_one_frame_when_the_money_runs_out() {
     let key = stand.key(json!({}));
     let soft = json!({ "enforcement": "soft" });
     let budget = stand.org_budget(soft);
-    for path in [CHAT, "/v1/messages", "/v1/responses"] {
+    for (path, model) in [
+        (CHAT, MODEL),
+        (CHAT, CLAUDE),
+        ("/v1/messages", CLAUDE),
+        ("/v1/messages", MODEL),
+        ("/v1/responses", MODEL),
+        ("/v1/responses", CLAUDE),
+    ] {
         stand.post(
             &format!("{}/{budget}/reset", super::BUDGETS),
             &json!({}),
             200,
         );
-        let body = long(path, 400);
+        let body = long(path, model, 400);
         // Room for the input and some two hundred bytes of output.
         let limit = usual_of(&body) / 1_000 * 1_000 + 200 * OUTPUT;
         stand.patch(&budget, &json!({ "limit_usd": usd(limit) }));
@@ -106,7 +114,7 @@ fn a_stream_that_finds_room_goes_on_to_its_end() {
     let budget = stand.org_budget(json!({ "enforcement": "soft", "limit_usd": usd(limit) }));
     let answer = stand
         .gateway
-        .call(&Ask::post(CHAT, &key.secret, long(CHAT, 300)));
+        .call(&Ask::post(CHAT, &key.secret, long(CHAT, MODEL, 300)));
     assert!(
         answer.text().ends_with("data: [DONE]\n\n"),
         "{}",
@@ -134,7 +142,7 @@ fn only_soft_budgets_that_block_end_a_stream() {
         let budget = stand.org_budget(fields);
         let answer = stand
             .gateway
-            .call(&Ask::post(CHAT, &key.secret, long(CHAT, 300)));
+            .call(&Ask::post(CHAT, &key.secret, long(CHAT, MODEL, 300)));
         assert!(answer.text().ends_with("data: [DONE]\n\n"), "{change}");
         let id = answer.request_id();
         let cost = stand.gateway.book().ended(&id).amount.0;

@@ -135,8 +135,13 @@ impl Facts<'_> {
         cost: Option<NanoUsd>,
     ) -> Result<&'static str, String> {
         let Called { plan, complete, .. } = self.call;
+        let free = outcome.kind == EntryKind::Release && outcome.amount == NanoUsd::ZERO;
+        // A stream that begins with an error is an answer that refuses.
+        let nothing = self.truth.is_some_and(|truth| truth.delivered_tokens == 0);
+        if free && plan.shape == Shape::BreaksOff && nothing {
+            return Ok("refused");
+        }
         if plan.shape == Shape::Refused {
-            let free = outcome.kind == EntryKind::Release && outcome.amount == NanoUsd::ZERO;
             return if free {
                 Ok("refused")
             } else {

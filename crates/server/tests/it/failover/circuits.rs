@@ -3,7 +3,7 @@
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{Stand, always, attempts, question, substituted};
+use super::{Stand, always, attempts, question, spans, substituted};
 use crate::support::{eventually, once};
 
 const THRESHOLD: (&str, &str) = ("LW_GATEWAY_CIRCUIT_THRESHOLD", "3");
@@ -33,11 +33,12 @@ fn a_provider_that_keeps_failing_is_left_alone_and_costs_nothing() {
             ["openai circuit_open", "anthropic fallback_success 200"]
         );
         assert_eq!(trace.facts.attempts[0].duration_us, 0);
-        let shown = stand
-            .gateway
-            .api("GET", &format!("/api/traces/{}", answer.request_id()), None);
-        let shown = shown.text();
-        assert!(shown.contains("circuit_open"), "{shown}");
+        let (own, below) = spans(&stand.gateway, &answer.request_id());
+        assert_eq!(own["langwatch.fallback.attempts_count"], 1, "{own}");
+        assert_eq!(own["langwatch.fallback.winning_provider"], "anthropic");
+        assert_eq!(below[0]["langwatch.provider.circuit"], "open", "{below:?}");
+        let why = &below[1]["langwatch.fallback.reason"];
+        assert_eq!(why, "circuit_open", "{below:?}");
     }
     assert_eq!(
         stand.asked(),
