@@ -43,7 +43,7 @@ impl Scale {
         line(
             out,
             &format!(
-                "All sides take turns call by call, one connection each. ×: the largest side over the smallest that was asked. Flat: at most {FLAT} times its median."
+                "All sides take turns call by call, one connection each. ×: the largest side over the smallest that was asked, of lists over the smallest with as many rows. Flat: at most {FLAT} times its median."
             ),
         );
         line(out, "");
@@ -53,19 +53,30 @@ impl Scale {
 impl Calls {
     fn cells(&self) -> String {
         let Self { what, sides, rows } = self;
-        let rows = rows.map_or_else(
-            || "–".into(),
-            |rows| rows.map(|rows| format!("{rows:.0}")).join(" / "),
-        );
+        let rows = rows.map(|rows| rows.map(|rows| format!("{rows:.0}")));
+        // A short list takes less time than a long one, wherever it is.
+        let as_long = |side: usize| {
+            let rows = rows.as_ref();
+            rows.is_none_or(|rows| rows.get(side) == rows.last())
+        };
+        let comparable = |mut sides: [Option<f64>; SIDES]| {
+            for (side, value) in sides.iter_mut().enumerate() {
+                *value = value.filter(|_| as_long(side));
+            }
+            growth(&sides)
+        };
         let of = |part: fn(&Quantiles) -> f64| {
             sides.map(|side| side.map(|times| part(&times) / 1_000.0))
         };
         let (p50, p99) = (of(|times| times.p50), of(|times| times.p99));
+        let grown = comparable(p50);
         format!(
-            "| {what} |{}{} {rows} | {} |",
-            numbers(&p50, 2),
-            numbers(&p99, 2),
-            growth(&p50).map_or("–", flat)
+            "| {what} |{}{} {} | {} |",
+            numbers(&p50, 2, grown),
+            numbers(&p99, 2, comparable(p99)),
+            rows.as_ref()
+                .map_or_else(|| "–".into(), |rows| rows.join(" / ")),
+            grown.map_or("–", flat)
         )
     }
 }
@@ -86,19 +97,19 @@ impl Figure {
         let digits = if unit.is_empty() { 0 } else { 1 };
         format!(
             "| {what}{unit} |{} {} |",
-            numbers(sides, digits),
+            numbers(sides, digits, growth(sides)),
             growth(sides).filter(|_| !grows).map_or("–", flat),
         )
     }
 }
 
 /// A cell for each side, and one for how much more it is on the largest.
-fn numbers(sides: &[Option<f64>; SIDES], digits: usize) -> String {
+fn numbers(sides: &[Option<f64>; SIDES], digits: usize, grown: Option<f64>) -> String {
     let cell = |value: Option<f64>, digits: usize| {
         value.map_or_else(|| " – |".into(), |value| format!(" {value:.digits$} |"))
     };
     let cells: String = sides.iter().map(|value| cell(*value, digits)).collect();
-    cells + &cell(growth(sides), 2)
+    cells + &cell(grown, 2)
 }
 
 /// The largest side over the smallest that has a number, where that is another one.
@@ -161,6 +172,24 @@ mod tests {
         let even = "| get | 1.00 | 1.10 | 1.20 | 1.20 | 2.00 | 2.00 | 2.00 | 1.00 | – | yes |";
         assert_eq!(row(1_200.0).cells(), even);
         assert!(row(1_600.0).cells().ends_with("| **no** |"));
+    }
+
+    #[test]
+    fn lists_are_compared_at_equal_length() {
+        let times = |p50| Quantiles {
+            p50,
+            p99: p50,
+            p999: 0.0,
+            most: 0.0,
+        };
+        let row = Calls {
+            what: "page",
+            sides: [100.0, 1_000.0, 1_100.0].map(|p50| Some(times(p50))),
+            rows: Some([10.0, 50.0, 50.0]),
+        };
+        let page =
+            "| page | 0.10 | 1.00 | 1.10 | 1.10 | 0.10 | 1.00 | 1.10 | 1.10 | 10 / 50 / 50 | yes |";
+        assert_eq!(row.cells(), page);
     }
 
     fn figure(sides: [Option<f64>; SIDES]) -> Figure {
