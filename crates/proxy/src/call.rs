@@ -701,16 +701,7 @@ impl Call {
             tokio::runtime::Handle::try_current(),
         ) {
             // The record waits for what guardrails say of a stream that has gone out.
-            (Some(check), Ok(runtime)) => {
-                let mut waiting = Waiting {
-                    worker: self.worker.clone(),
-                    finished: Some(finished),
-                };
-                runtime.spawn(async move {
-                    let flag = check.flag(&waiting.worker.gateway.metrics).await;
-                    waiting.flagged(flag);
-                });
-            }
+            (Some(check), Ok(runtime)) => check.before(finished, self.worker.clone(), &runtime),
             _ => self.worker.gateway.records.put(self.worker.index, finished),
         }
     }
@@ -784,34 +775,6 @@ impl Drop for Call {
         }
         // Nobody finished it: the caller left while it was being worked on.
         let _ = self.end(&Ending::CallerLeft, None);
-    }
-}
-
-/// A record that waits for a check. Dropping it hands it over: when the check is made, and when the process stops
-/// before that.
-struct Waiting {
-    worker: Arc<Worker>,
-    finished: Option<Finished>,
-}
-
-impl Waiting {
-    /// The check was made.
-    fn flagged(&mut self, flag: Option<String>) {
-        let finished = self.finished.take();
-        self.hand_over(finished.map(|finished| finished.with_post_flag(flag)));
-    }
-
-    fn hand_over(&self, finished: Option<Finished>) {
-        if let Some(finished) = finished {
-            self.worker.gateway.records.put(self.worker.index, finished);
-        }
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        let finished = self.finished.take();
-        self.hand_over(finished);
     }
 }
 

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use lw_core::{BodyForm, Code, Error};
 use lw_wire::Surface;
 use lw_wire::speech::Answer;
+use tokio::runtime::Handle;
 
 use crate::bundle::Bundle;
 use crate::call::Call;
@@ -22,6 +23,8 @@ use crate::guardrail::{
     Checked, Checker, Direction, Guards, Outcome, Unavailable, Unreadable, Who,
 };
 use crate::metrics::Metrics;
+use crate::record::Finished;
+use crate::worker::Worker;
 pub(crate) use facts::Facts;
 
 /// Whether answers of this key are checked as a whole.
@@ -254,8 +257,20 @@ impl Afterwards {
         }))
     }
 
+    /// Makes the check and hands the record over with what it says.
+    pub(crate) fn before(self, finished: Finished, worker: Arc<Worker>, runtime: &Handle) {
+        let mut waiting = Waiting {
+            worker,
+            finished: Some(finished),
+        };
+        runtime.spawn(async move {
+            let flag = self.flag(&waiting.worker.gateway.metrics).await;
+            waiting.flagged(flag);
+        });
+    }
+
     /// The flag for the span: what a whole answer like this would have met.
-    pub(crate) async fn flag(self, metrics: &Metrics) -> Option<String> {
+    async fn flag(self, metrics: &Metrics) -> Option<String> {
         let Self {
             checker,
             guards,
@@ -280,5 +295,33 @@ impl Afterwards {
                 Some(format!("modify: {}", names.join(",")))
             }
         }
+    }
+}
+
+/// A record that waits for a check. Dropping it hands it over: when the check is made, and when the process stops
+/// before that.
+struct Waiting {
+    worker: Arc<Worker>,
+    finished: Option<Finished>,
+}
+
+impl Waiting {
+    /// The check was made.
+    fn flagged(&mut self, flag: Option<String>) {
+        let finished = self.finished.take();
+        self.hand_over(finished.map(|finished| finished.with_post_flag(flag)));
+    }
+
+    fn hand_over(&self, finished: Option<Finished>) {
+        if let Some(finished) = finished {
+            self.worker.gateway.records.put(self.worker.index, finished);
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let finished = self.finished.take();
+        self.hand_over(finished);
     }
 }

@@ -188,13 +188,17 @@ mod tests {
             },
             failed_open: Vec::new(),
         };
-        facts.note(&metrics, Direction::Request, &modified(&["g1", "g2"]));
-        facts.note(&metrics, Direction::Response, &modified(&["g2"]));
+        facts.note(
+            &metrics,
+            Direction::Request,
+            &modified(&["guard_1", "guard_2"]),
+        );
+        facts.note(&metrics, Direction::Response, &modified(&["guard_2"]));
         let passed: Checked<()> = Checked {
             outcome: Outcome::Allow,
             failed_open: vec![
-                (id("g3"), Failure::Timeout),
-                (id("g4"), Failure::Overloaded),
+                (id("guard_3"), Failure::Timeout),
+                (id("guard_4"), Failure::Overloaded),
             ],
         };
         facts.note(&metrics, Direction::Response, &passed);
@@ -212,8 +216,8 @@ mod tests {
                 "verdict.response=fail_open",
                 "fail_open.response=timeout",
                 "timeout=response",
-                "applied=g1",
-                "applied=g2",
+                "applied=guard_1",
+                "applied=guard_2",
                 "post_flag=block: g",
             ]
         );

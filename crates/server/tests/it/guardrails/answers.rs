@@ -4,12 +4,8 @@ use lw_core::NanoUsd;
 use lw_store::ledger::Certainty;
 use serde_json::{Value, json};
 
-use super::{MAIL, TAKEN_OUT, WORD, Way, World, captured, spoken, ways};
-use crate::support::{once, sha256, usage};
-
-fn first() -> Way {
-    ways("hello", false).remove(0)
-}
+use super::{MAIL, TAKEN_OUT, WORD, World, captured, spoken, ways};
+use crate::support::{Ask, once, sha256, usage};
 
 #[test]
 fn a_blocked_answer_shows_none_of_its_text_and_costs_the_customer_nothing() {
@@ -120,7 +116,7 @@ fn an_answer_that_passes_comes_as_the_provider_wrote_it() {
     assert_eq!(world.verdicts("response", "allow"), 4);
     // What is no conversation has no answer to check.
     let counted = json!({"model": "text-embedding-3-small", "input": WORD});
-    let ask = crate::support::Ask::post("/v1/embeddings", &key.secret, counted);
+    let ask = Ask::post("/v1/embeddings", &key.secret, counted);
     assert_eq!(world.gateway.call(&ask).status(), 200);
     assert_eq!(world.verdicts("response", "allow"), 4);
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::service::{Asked, Say, Service};
 use super::{MAIL, Way, World, captured, spoken, ways};
-use crate::support::{Ask, Gateway, Key, eventually, once, parsed, provider, usage};
+use crate::support::{Ask, Conn, Gateway, Key, eventually, once, parsed, provider, usage};
 
 const UNAVAILABLE: &str = "guardrail_upstream_unavailable";
 
@@ -244,7 +244,7 @@ fn a_service_that_is_too_slow_is_not_waited_for() {
 fn a_caller_who_leaves_while_a_service_decides_costs_nothing() {
     let (world, service, key) = judged("fail_closed");
     service.says(Say::Hold);
-    let mut caller = crate::support::Conn::open(world.gateway.addr);
+    let mut caller = Conn::open(world.gateway.addr);
     caller.write(&chat("hello").with(&key).wire());
     let id = eventually("the service is asked", || {
         let asked = service.asked().pop()?;

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 
+use parking_lot::{Condvar, Mutex};
 use serde_json::{Value, json};
 
 use crate::support::parsed;
@@ -110,17 +111,17 @@ impl Service {
 
     /// From now on it answers as `answering` decides.
     pub(super) fn answers(&self, answering: impl Fn(&Asked) -> Say + Send + 'static) {
-        *self.shared.answering.lock().expect("a lock") = Box::new(answering);
+        *self.shared.answering.lock() = Box::new(answering);
     }
 
     /// What it was asked so far.
     pub(super) fn asked(&self) -> Vec<Asked> {
-        self.shared.asked.lock().expect("a lock").clone()
+        self.shared.asked.lock().clone()
     }
 
     /// Lets what is held go, and holds nothing any more.
     pub(super) fn release(&self) {
-        *self.shared.released.lock().expect("a lock") = true;
+        *self.shared.released.lock() = true;
         self.shared.release.notify_all();
     }
 }
@@ -142,15 +143,17 @@ fn serve(shared: &Shared, connection: TcpStream) {
     let mut reader = BufReader::new(connection.try_clone().expect("a handle"));
     let mut writer = connection;
     while let Some(asked) = question(&mut reader) {
-        shared.asked.lock().expect("a lock").push(asked.clone());
-        let say = shared.answering.lock().expect("a lock")(&asked);
+        shared.asked.lock().push(asked.clone());
+        let say = shared.answering.lock()(&asked);
         let (status, lines, body) = match say {
             Say::Json(json) => (200, "Content-Type: application/json\r\n", json.to_string()),
             Say::Raw(status, lines, body) => (status, lines, body),
             Say::Hold => {
-                let released = shared.released.lock().expect("a lock");
-                let waited = shared.release.wait_while(released, |released| !*released);
-                drop(waited.expect("a lock"));
+                let mut released = shared.released.lock();
+                shared
+                    .release
+                    .wait_while(&mut released, |released| !*released);
+                drop(released);
                 (200, "", json!({"decision": "allow"}).to_string())
             }
             Say::HangUp => return,

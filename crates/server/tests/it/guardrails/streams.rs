@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::service::{Say, Service};
 use super::{MAIL, TAKEN_OUT, WORD, Way, World, captured, spoken, ways};
-use crate::support::{Answer, eventually, once, parsed, text};
+use crate::support::{Answer, Key, eventually, once, parsed, text};
 
 /// The last frame of a stream, as JSON, and the name of its event.
 fn last_frame(way: &Way, body: &str) -> (Option<String>, Value) {
@@ -304,7 +304,7 @@ fn a_failed_check_of_a_piece_passes_even_where_the_guardrail_fails_closed() {
 }
 
 /// A world in which a check may take as long as it wants, and a key whose pieces are held.
-fn patient() -> (World, Service, crate::support::Key) {
+fn patient() -> (World, Service, Key) {
     let world = World::start_with(&[("GUARDRAIL_STREAM_CHUNK_TIMEOUT_MS", "4000")]);
     let service = Service::start();
     let guard = world.guardrail("stream_chunk", "http-callout", &service.settings());
