@@ -15,7 +15,7 @@ use crate::governed::buckets;
 use crate::worker::Gateway;
 
 /// What is known of a request's budgets before its walk.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Checked {
     /// `X-LangWatch-Budget-Warning`.
     pub(crate) warning: Option<HeaderValue>,

@@ -740,8 +740,9 @@ impl Call {
                 .map_or(0, |dispatch| micros(dispatch.started)),
             dispatch,
             tried: std::mem::take(&mut self.tried),
-            cache: std::mem::take(&mut self.cache),
-            checked: std::mem::take(&mut self.checked),
+            // What the head of the answer says may still be asked for.
+            cache: self.cache.clone(),
+            checked: self.checked.clone(),
             notes: std::mem::take(&mut self.notes),
             surface,
             route: self.route,

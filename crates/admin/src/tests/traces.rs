@@ -125,6 +125,7 @@ async fn what_governed_a_request_stands_on_its_span_and_in_its_digest() {
         ("verdict.request", "modify"),
         ("verdict.response", "block"),
         ("fail_open.stream_chunk", "timeout"),
+        ("timeout", "stream_chunk"),
         ("post.skipped", "tool_calls"),
         ("post_flag", "block: secrets"),
     ];

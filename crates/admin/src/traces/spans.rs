@@ -381,7 +381,6 @@ fn governed(record: &TraceRecord, bag: &mut Bag) {
     bag.maybe("langwatch.budget.decision", decision);
     bag.maybe("langwatch.budget.breached_scope", budget_blocked.as_deref());
     bag.maybe("langwatch.budget.warnings", budget_warnings.as_deref());
-    guarded(&facts.guardrails, bag);
     // What stood in the way comes before what did not.
     let circuits = facts.attempts.iter();
     let mut circuits =
@@ -414,44 +413,6 @@ fn governed(record: &TraceRecord, bag: &mut Bag) {
         };
         bag.put("langwatch.cache.outcome", outcome);
     }
-}
-
-/// What guardrails did (observability 4.4).
-fn guarded(facts: &[(String, String)], bag: &mut Bag) {
-    let of = |name: &str| {
-        let own = facts.iter().find(|(fact, _)| fact == name);
-        own.map(|(_, word)| word.as_str())
-    };
-    let directions = ["request", "response", "stream_chunk"];
-    let in_any = |kind: &str, word: &str| {
-        let name = |direction: &&str| of(&format!("{kind}.{direction}")) == Some(word);
-        directions.into_iter().find(name)
-    };
-    let open = directions.into_iter().find_map(|direction| {
-        let reason = of(&format!("fail_open.{direction}"))?;
-        Some((direction, reason))
-    });
-    let worst = ["block", "modify"];
-    let worst = worst
-        .into_iter()
-        .find(|word| in_any("verdict", word).is_some());
-    let worst = worst.or(open.map(|_| "fail_open"));
-    bag.maybe("langwatch.guardrail.verdict", worst);
-    if let Some((direction, _)) = open {
-        bag.put("langwatch.guardrail.fail_open", true);
-        bag.put("langwatch.guardrail.direction", direction);
-    }
-    bag.maybe(
-        "langwatch.guardrail.timeout",
-        in_any("fail_open", "timeout"),
-    );
-    bag.maybe(
-        "langwatch.guardrail.stream_chunk_fail_open",
-        of("fail_open.stream_chunk"),
-    );
-    bag.maybe("langwatch.guardrail.post.verdict", of("verdict.response"));
-    bag.maybe("langwatch.guardrail.post.skipped", of("post.skipped"));
-    bag.maybe("langwatch.guardrail.post_flag", of("post_flag"));
 }
 
 /// Attributes that are being gathered.
