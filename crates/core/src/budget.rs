@@ -27,6 +27,17 @@ pub enum BudgetTarget {
 }
 
 impl BudgetTarget {
+    /// Every word of [`Self::scope_type`].
+    pub const SCOPES: [&'static str; 7] = [
+        "organization",
+        "team",
+        "project",
+        "virtual_key",
+        "principal",
+        "group",
+        "attributed_user",
+    ];
+
     /// `scope_type` as REST shows it. Sorted as text, stored and shown spellings have one order.
     #[must_use]
     pub const fn scope_type(&self) -> &'static str {

@@ -21,6 +21,8 @@ pub(crate) struct Checked {
     pub(crate) warning: Option<HeaderValue>,
     /// Providers whose budgets are spent, with the refusal of each.
     pub(crate) spent: Vec<(ModelProviderId, Error)>,
+    /// Budgets of which at least 80 % are spent, with their figures.
+    pub(crate) near: Vec<(Arc<Account>, Standing)>,
     /// Accounts of the request's end user.
     pub(crate) of_end_user: Vec<Arc<Account>>,
 }
@@ -57,6 +59,7 @@ pub(crate) fn precheck(
             exhausted,
             retry_after_s,
         } = near;
+        checked.near.push((account.clone(), standing));
         if !warnings.is_empty() {
             warnings.push(',');
         }

@@ -19,6 +19,7 @@ use lw_core::error::{Correlation, Dialect};
 use lw_core::{
     BodyForm, Code, Error, NanoUsd, RequestId, SpanId, TraceContext, TraceId, UnixMicros,
 };
+use lw_engine::breaker::State;
 use lw_engine::cache_rule::Decision;
 use lw_engine::limit::Standing;
 use lw_governor::books::Hold;
@@ -38,6 +39,7 @@ pub(crate) use self::stamp::Stamp;
 use crate::attribution::{self, Attribution};
 use crate::budget::{self, Checked};
 use crate::bundle::Bundle;
+use crate::decisions::Notes;
 use crate::ended::Ended;
 use crate::gate::Pass;
 use crate::guarded::{self, Afterwards};
@@ -101,6 +103,8 @@ pub(crate) struct Call {
     pub(crate) grant: Option<Grant>,
     /// What is known of its budgets.
     pub(crate) checked: Checked,
+    /// What else was decided about it.
+    pub(crate) notes: Notes,
     /// What the present attempt holds of its provider.
     pub(crate) pass: Pass,
     /// What it holds in budgets, and their buckets where they are not the bundle's own.
@@ -154,6 +158,7 @@ impl Call {
             afterwards: None,
             grant: None,
             checked: Checked::default(),
+            notes: Notes::default(),
             pass: Pass::default(),
             hold: None,
             buckets: None,
@@ -327,6 +332,7 @@ impl Call {
             self.tried.push(Tried {
                 dispatch,
                 duration_us,
+                why: None,
             });
         }
     }
@@ -360,16 +366,25 @@ impl Call {
         })
     }
 
-    /// The present candidate is passed over: it was not asked.
-    pub(crate) fn pass_over(&mut self, outcome: &'static str) {
+    /// The present candidate is passed over: it was not asked, and `why` not.
+    pub(crate) fn pass_over(&mut self, outcome: &'static str, why: &Error) {
         self.funding = None;
         if let Some(mut dispatch) = self.dispatch.take() {
             dispatch.outcome = outcome;
+            if why.code() == Code::CircuitOpen {
+                dispatch.circuit = Some(State::Open.as_str());
+            }
             self.tried.push(Tried {
                 dispatch,
                 duration_us: 0,
+                why: Some(why.clone()),
             });
         }
+    }
+
+    /// Notes what is left of the key's ceilings now that the request is counted.
+    pub(crate) fn note_limits(&mut self) {
+        self.notes.standing = self.standing().map(|(standing, _)| standing);
     }
 
     /// When the request arrived, by the clock of the world: what ledger and budgets know it by.
@@ -394,7 +409,14 @@ impl Call {
             .map_or(0, |usage| usage.prompt() + usage.completion());
         let verdict = self.verdict(ending);
         let now = self.worker.gateway.clock.now();
-        std::mem::take(&mut self.pass).over(now, verdict, tokens);
+        let turned = std::mem::take(&mut self.pass).over(now, verdict, tokens);
+        if let (Some(state), Some(lane)) = (turned, self.lane()) {
+            let (credential_id, provider) = (lane.id.as_str(), lane.kind.as_str());
+            match state {
+                State::Closed => tracing::info!(credential_id, provider, "circuit_closed"),
+                _ => tracing::warn!(credential_id, provider, "circuit_opened"),
+            }
+        }
     }
 
     /// What the present attempt says of its credential (data-plane 13.5).
@@ -491,6 +513,10 @@ impl Call {
         let admission = self.admission(&bundle);
         self.worker.spool.lock().append_admission(&admission)?;
         self.admitted = true;
+        if let (Some(hold), Some(dispatch)) = (&self.hold, self.dispatch.as_mut()) {
+            let amounts = self.funding.as_ref().and_then(Funding::amounts);
+            dispatch.held = Some((amounts.unwrap_or_default(), hold.accounts().iter().len()));
+        }
         Ok(())
     }
 
@@ -560,6 +586,9 @@ impl Call {
             end.word = "success_no_usage".to_owned();
         }
         let spooled = self.spool(&bill, &end, tap.observed());
+        if self.notes.standing.is_none() {
+            self.note_limits();
+        }
         self.settle(&bill, ending);
         self.return_grant(&bill, ending);
         self.hand_over(&bill, end, tap);
@@ -615,7 +644,7 @@ impl Call {
         spool.append_refused(&self.admission(bundle), &outcome)
     }
 
-    fn hand_over(&mut self, bill: &Bill, end: EndFacts, tap: &mut Tap) {
+    fn hand_over(&mut self, bill: &Bill, mut end: EndFacts, tap: &mut Tap) {
         let duration_us = micros(self.start);
         let fallbacks = self.fallbacks();
         let mut dispatch = self.dispatch.take();
@@ -658,6 +687,7 @@ impl Call {
             }),
             first_chunk_us: self.first_byte_us.filter(|_| stream),
             usage_missing: stream && tap.observed().usage.is_none(),
+            refusal: end.refusal.take(),
         };
         let ended = self.ended(bill, end, dispatch, tap, duration_us);
         let captured = ended.as_ref().map_or(0, |ended| ended.captured());
@@ -710,6 +740,9 @@ impl Call {
                 .map_or(0, |dispatch| micros(dispatch.started)),
             dispatch,
             tried: std::mem::take(&mut self.tried),
+            cache: std::mem::take(&mut self.cache),
+            checked: std::mem::take(&mut self.checked),
+            notes: std::mem::take(&mut self.notes),
             surface,
             route: self.route,
             attribution: std::mem::take(&mut self.attribution),

@@ -336,6 +336,7 @@ async fn prepare(
     inbound.addressed = addressed;
     call.inbound = Some(inbound);
     let demand = stages::read(call, &bundle, surface)?;
+    call.note_limits();
     let asked = caching::requested(request)?;
     // What few keys have is boxed, so that every request does not carry the room for it.
     if !bundle.governed.rules.is_empty() {
@@ -365,6 +366,7 @@ async fn prepare(
         plan.demand = stages::measured(call, surface)?;
     }
     plan.narrow(&bundle, &call.checked)?;
+    call.notes.candidates = plan.steps.len();
     Ok(plan)
 }
 

@@ -3,17 +3,21 @@
 //! A data thread hands it over as it is; the traces thread turns it into a record, so that a request does
 //! not wait for texts that nobody reads before it is answered.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use lw_core::{NanoUsd, RequestId, SpanId, TraceId, UnixMicros, Usage};
+use lw_core::{Error, NanoUsd, RequestId, SpanId, TraceId, UnixMicros, Usage};
+use lw_engine::cache_rule;
 use lw_store::trace::{Attempt, Captured, Facts, TraceRecord};
 use lw_wire::Surface;
 use lw_wire::tap::Observed;
 use tokio::time::Instant;
 
 use crate::attribution::Attribution;
+use crate::budget::Checked;
 use crate::bundle::Bundle;
 use crate::call::{Dispatch, EndFacts, Tried};
+use crate::decisions::{Notes, Seen};
 use crate::guarded;
 use crate::inbound::Inbound;
 
@@ -52,6 +56,12 @@ pub(crate) struct Ended {
     pub(crate) input: Option<Captured>,
     pub(crate) output: Option<Captured>,
     pub(crate) payload_capture: &'static str,
+    /// What is done about the provider's prompt cache.
+    pub(crate) cache: cache_rule::Decision,
+    /// Its budgets before the walk.
+    pub(crate) checked: Checked,
+    /// What else the stages noted.
+    pub(crate) notes: Notes,
     pub(crate) bundle: Arc<Bundle>,
 }
 
@@ -74,8 +84,45 @@ impl Ended {
         self.payload_capture = "dropped_at_capacity";
     }
 
-    /// The record that the trace store keeps.
-    pub(crate) fn into_record(self) -> TraceRecord {
+    /// The candidates in the order of the walk, with the microseconds that each took: those that were tried
+    /// or passed over, then the last one.
+    pub(crate) fn walk(&self) -> impl Iterator<Item = (&Dispatch, u64)> {
+        let last = self.last();
+        let before = self.tried.iter();
+        let before = before.map(|tried| (&tried.dispatch, tried.duration_us));
+        before.chain(last)
+    }
+
+    fn last(&self) -> Option<(&Dispatch, u64)> {
+        Some((self.dispatch.as_ref()?, self.dispatch_us))
+    }
+
+    /// What is known for the record of decisions. `refusal`: the error of ours that ended it.
+    pub(crate) fn seen<'a>(&'a self, refusal: Option<&'a Error>) -> Seen<'a> {
+        let took = i64::try_from(self.duration_us).unwrap_or(i64::MAX);
+        Seen {
+            bundle: &self.bundle,
+            inbound: &self.inbound,
+            cache: &self.cache,
+            checked: &self.checked,
+            guardrails: &self.guardrails,
+            notes: &self.notes,
+            tried: &self.tried,
+            last: self.last(),
+            refusal,
+            word: &self.end.word,
+            ended: self.at.plus_micros(took),
+        }
+    }
+
+    /// The record that the trace store keeps. `refusal`: the error of ours that ended the request.
+    pub(crate) fn into_record(self, refusal: Option<&Error>) -> TraceRecord {
+        let seen = self.seen(refusal);
+        let (governance, decisions) = (seen.governance(), seen.decisions());
+        let attempts = self
+            .walk()
+            .filter_map(|(dispatch, took)| attempt(&self.bundle, self.start, dispatch, took));
+        let attempts: Vec<Attempt> = attempts.collect();
         let Self {
             bundle,
             dispatch,
@@ -88,15 +135,6 @@ impl Ended {
         let lane = dispatch
             .as_ref()
             .and_then(|dispatch| bundle.lanes.get(dispatch.lane));
-        let last = dispatch
-            .as_ref()
-            .map(|dispatch| (dispatch, self.dispatch_us));
-        let before = self.tried.iter();
-        let before = before.map(|tried| (&tried.dispatch, tried.duration_us));
-        let attempts = before
-            .chain(last)
-            .filter_map(|(dispatch, took)| attempt(&bundle, self.start, dispatch, took));
-        let attempts: Vec<Attempt> = attempts.collect();
         // A provider may echo our secrets in what it says about a failure.
         let output = match (self.output, lane) {
             (Some(captured), Some(lane)) if end.error_type.is_some() => Some(Captured {
@@ -152,6 +190,8 @@ impl Ended {
             payload_capture: self.payload_capture.to_owned(),
             guardrails: self.guardrails.words(),
             attempts,
+            governance,
+            decisions,
             substituted_model: dispatch
                 .as_ref()
                 .filter(|dispatch| dispatch.substituted)
@@ -199,5 +239,6 @@ fn attempt(
             .endpoint
             .as_ref()
             .map_or_else(|_| String::new(), lw_upstream::Endpoint::server),
+        circuit: dispatch.circuit.map(Cow::Borrowed),
     })
 }

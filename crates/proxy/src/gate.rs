@@ -4,6 +4,7 @@
 //! What is taken here is returned when the attempt is over ([`Pass`]). Nothing waits. Start at [`enter`].
 
 use lw_core::{Code, Error, NanoUsd, UnixMicros};
+use lw_engine::breaker::State;
 use lw_engine::limit::{Ceilings, Denied, estimate};
 use lw_governor::books::{Amounts, Hold};
 use lw_governor::breakers::Ticket;
@@ -82,25 +83,15 @@ impl Pass {
     }
 
     /// The attempt is over. `verdict` is what it says of the credential: `None` says nothing, as with a
-    /// caller that left.
-    pub(crate) fn over(self, now: UnixMicros, verdict: Option<bool>, tokens: u64) {
+    /// caller that left. Returns the state that the circuit has turned to, if it did.
+    pub(crate) fn over(self, now: UnixMicros, verdict: Option<bool>, tokens: u64) -> Option<State> {
         if let Some(grant) = self.grant {
             grant.settle(now, tokens);
         }
-        if let Some(ticket) = self.ticket {
-            match verdict {
-                Some(true) => {
-                    if ticket.succeed() {
-                        tracing::info!("circuit_closed");
-                    }
-                }
-                Some(false) => {
-                    if ticket.fail(now) {
-                        tracing::warn!("circuit_opened");
-                    }
-                }
-                None => drop(ticket),
-            }
+        let ticket = self.ticket?;
+        match verdict? {
+            true => ticket.succeed().then_some(State::Closed),
+            false => ticket.fail(now).then_some(State::Open),
         }
     }
 }

@@ -44,6 +44,9 @@ pub enum Direction {
 }
 
 impl Direction {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Request, Self::Response, Self::StreamChunk];
+
     /// The word of check bodies and metric labels.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -55,7 +58,7 @@ impl Direction {
     }
 
     /// What a blocked thing is called.
-    const fn subject(self) -> &'static str {
+    pub(crate) const fn subject(self) -> &'static str {
         match self {
             Self::Request => "request",
             Self::Response => "answer",

@@ -258,7 +258,7 @@ fn pass_gate(
             Ok(())
         }
         Err(Skipped { outcome, error }) => {
-            call.pass_over(outcome);
+            call.pass_over(outcome, &error);
             Err(error)
         }
     }

@@ -32,10 +32,7 @@ pub(crate) fn take(
         .limits
         .take(&key.subject, ceilings, gateway.clock.now(), tokens)
         .map(Some)
-        .map_err(|denied| {
-            gateway.metrics.rate_limit_denied(denied.dimension.as_str());
-            denial(Code::KeyRateLimitExceeded, denied, ceilings)
-        })
+        .map_err(|denied| denial(Code::KeyRateLimitExceeded, denied, ceilings))
 }
 
 /// Headers of a provider that tell of its own limits: they would contradict ours.

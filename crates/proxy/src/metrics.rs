@@ -2,7 +2,11 @@
 //!
 //! Requests are counted by the record writer, off the data threads; the data threads touch a few atomic
 //! gauges only. Labels come from closed sets: a model name is folded onto the first hundred distinct
-//! ones or `other`. Must never use an id of a person, a key or anything of a header as a label.
+//! ones or `other`, and ids of keys, providers and rules are bounded ([`by_id`]). Must never use an id of a
+//! person or anything of a header or a body as a label. Start at [`Metrics::finished`].
+
+mod by_id;
+mod governance;
 
 use std::collections::HashSet;
 use std::sync::atomic::AtomicI64;
@@ -16,6 +20,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use lw_core::UnixMicros;
+use lw_governor::breakers::Circuit;
+
+use self::governance::Governance;
+use crate::ended::Ended;
 use crate::record::Access;
 
 /// Buckets of all duration histograms, seconds (observability 10).
@@ -46,24 +55,21 @@ struct ProviderLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct GuardrailLabels {
-    direction: &'static str,
-    verdict: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct LimitLabels {
-    dimension: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct StreamLabels {
     provider: &'static str,
 }
 
 /// Values that live elsewhere and are read when somebody scrapes.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Sampled {
+    /// When.
+    pub now: UnixMicros,
+    /// Circuits of credentials.
+    pub circuits: Vec<Circuit>,
+    /// Keys and providers whose rate limits are remembered.
+    pub limit_subjects: u64,
+    /// Budgets' buckets held in memory.
+    pub budget_accounts: u64,
     /// Keys held in memory.
     pub key_cache_size: u64,
     /// Bytes of spend records that are not in the ledger yet.
@@ -91,8 +97,7 @@ pub struct Metrics {
     provider_durations: Family<ProviderLabels, Histogram>,
     first_chunk: Family<StreamLabels, Histogram>,
     usage_missing: Family<ProviderLabels, Counter>,
-    guardrails: Family<GuardrailLabels, Counter>,
-    denied: Family<LimitLabels, Counter>,
+    governance: Governance,
     models: Mutex<HashSet<String>>,
     /// Requests being handled.
     pub in_flight: Gauge,
@@ -108,6 +113,11 @@ pub struct Metrics {
     pub bytes_in_flight: Gauge<i64, AtomicI64>,
 }
 
+#[expect(clippy::cast_precision_loss, reason = "histograms are floats")]
+fn seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
+}
+
 fn histogram() -> Histogram {
     Histogram::new(BUCKETS)
 }
@@ -121,8 +131,7 @@ impl Default for Metrics {
             provider_durations: Family::new_with_constructor(histogram),
             first_chunk: Family::new_with_constructor(histogram),
             usage_missing: Family::default(),
-            guardrails: Family::default(),
-            denied: Family::default(),
+            governance: Governance::default(),
             models: Mutex::default(),
             in_flight: Gauge::default(),
             streaming: Gauge::default(),
@@ -164,16 +173,7 @@ impl Metrics {
             "Streams that ended without usage",
             self.usage_missing.clone(),
         );
-        registry.register(
-            "gateway_guardrail_verdicts",
-            "What guardrails said",
-            self.guardrails.clone(),
-        );
-        registry.register(
-            "gateway_rate_limit_denied",
-            "Requests over a rate limit of their key",
-            self.denied.clone(),
-        );
+        self.governance.register(registry);
         registry.register(
             "gateway_in_flight_requests",
             "Being handled",
@@ -206,25 +206,16 @@ impl Metrics {
         );
     }
 
-    /// Counts verdicts of guardrails (data-plane 16.5).
+    /// Counts verdicts of guardrails in one direction (data-plane 16.5).
     pub fn guardrail_verdicts(&self, direction: &'static str, verdict: &'static str, count: u64) {
-        if count > 0 {
-            let labels = GuardrailLabels { direction, verdict };
-            self.guardrails.get_or_create(&labels).inc_by(count);
-        }
+        self.governance.verdicts(direction, verdict, count);
     }
 
-    /// Counts a request that is over a rate limit of its key (data-plane 10.3).
-    pub fn rate_limit_denied(&self, dimension: &'static str) {
-        self.denied.get_or_create(&LimitLabels { dimension }).inc();
-    }
-
-    /// Counts a finished request.
-    pub fn finished(&self, access: &Access) {
+    /// Counts a finished request. `ended`: what is left of it, where it had a tenant.
+    pub(crate) fn finished(&self, access: &Access, ended: Option<&Ended>) {
+        self.governance.finished(access, ended);
         let provider = access.provider.unwrap_or("unknown");
         let model = self.model_label(access.model.as_deref());
-        #[expect(clippy::cast_precision_loss, reason = "histograms are floats")]
-        let seconds = |micros: u64| micros as f64 / 1e6;
         let labels = RequestLabels {
             route: access.route,
             status: access.status,
@@ -240,10 +231,14 @@ impl Metrics {
             .get_or_create(&labels)
             .observe(seconds(access.duration_us));
         let labels = ProviderLabels { provider, model };
-        if let Some(micros) = access.provider_us {
-            self.provider_durations
-                .get_or_create(&labels)
-                .observe(seconds(micros));
+        match (ended, access.provider_us) {
+            (Some(ended), _) => self.attempts(ended),
+            (None, Some(micros)) => {
+                self.provider_durations
+                    .get_or_create(&labels)
+                    .observe(seconds(micros));
+            }
+            (None, None) => {}
         }
         if access.usage_missing {
             self.usage_missing.get_or_create(&labels).inc();
@@ -251,6 +246,25 @@ impl Metrics {
         if let Some(micros) = access.first_chunk_us {
             self.first_chunk
                 .get_or_create(&StreamLabels { provider })
+                .observe(seconds(micros));
+        }
+    }
+
+    /// Observes how long each attempt took; a candidate that was passed over took no time.
+    fn attempts(&self, ended: &Ended) {
+        for (dispatch, micros) in ended.walk() {
+            let Some(lane) = ended.bundle.lanes.get(dispatch.lane) else {
+                continue;
+            };
+            if micros == 0 {
+                continue;
+            }
+            let labels = ProviderLabels {
+                provider: lane.kind.as_str(),
+                model: self.model_label(Some(&dispatch.model)),
+            };
+            self.provider_durations
+                .get_or_create(&labels)
                 .observe(seconds(micros));
         }
     }
@@ -273,12 +287,17 @@ impl Metrics {
     /// The exposition.
     #[must_use]
     pub fn render(&self, sampled: Sampled) -> String {
+        self.governance.forget_idle(sampled.now);
         let mut text = String::new();
         // Writing into a `String` does not fail.
         let _ = encode(&mut text, &self.registry);
         let body = text.strip_suffix("# EOF\n").unwrap_or(&text).len();
         text.truncate(body);
         let Sampled {
+            now: _,
+            circuits,
+            limit_subjects,
+            budget_accounts,
             key_cache_size,
             spool_bytes,
             spool_appended,
@@ -294,6 +313,18 @@ impl Metrics {
                 "gauge",
                 "Keys held in memory",
                 key_cache_size,
+            ),
+            (
+                "gateway_rate_limit_subjects",
+                "gauge",
+                "Keys and providers whose rate limits are remembered",
+                limit_subjects,
+            ),
+            (
+                "gateway_budget_accounts",
+                "gauge",
+                "Buckets of budgets held in memory",
+                budget_accounts,
             ),
             (
                 "gateway_spend_spool_bytes",
@@ -346,6 +377,16 @@ impl Metrics {
         ] {
             text.push_str(&format!(
                 "# HELP {name} {help}.\n# TYPE {name} {kind}\n{name} {value}\n"
+            ));
+        }
+        text.push_str(
+            "# HELP gateway_circuit_state 0 closed, 1 open, 2 half-open.\n\
+             # TYPE gateway_circuit_state gauge\n",
+        );
+        for Circuit { id, state, .. } in circuits {
+            let state = state.gauge();
+            text.push_str(&format!(
+                "gateway_circuit_state{{credential_id=\"{id}\"}} {state}\n"
             ));
         }
         text

@@ -89,12 +89,17 @@ fn probe(gateway: &Gateway, status: &str) -> Value {
 }
 
 fn sampled(gateway: &Gateway) -> Sampled {
-    let spool = gateway.spool.stats(gateway.clock.now());
+    let now = gateway.clock.now();
+    let spool = gateway.spool.stats(now);
     gateway
         .metrics
         .bytes_in_flight
         .set(i64::try_from(gateway.bytes.used()).unwrap_or(i64::MAX));
     Sampled {
+        now,
+        circuits: gateway.lookups.live.breakers.circuits(now),
+        limit_subjects: gateway.limits.len() as u64,
+        budget_accounts: gateway.lookups.live.books.len() as u64,
         key_cache_size: gateway.keys.len() as u64,
         spool_bytes: spool.backlog_bytes,
         spool_appended: spool.appended,

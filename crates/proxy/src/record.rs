@@ -11,14 +11,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::Method;
-use lw_core::{Fault, RequestId, UnixMicros, VirtualKeyId};
-use lw_store::trace::{BodyForm, Captured, TraceRecord, TraceStore};
+use lw_core::{Error, Fault, RequestId, UnixMicros, VirtualKeyId};
+use lw_store::trace::{BodyForm, Captured, TraceRecord, TraceStore, Violated};
 use lw_wire::capture;
 use parking_lot::{Condvar, Mutex};
 use serde::Serialize;
 
+use crate::decisions::violated;
 use crate::ended::Ended;
 use crate::metrics::Metrics;
+use crate::refusals::{PolicyRefusal, Refusals};
 
 /// How often the boxes are emptied while requests come: often, so that what waits stays small and warm
 /// and the work does not come in bursts that requests have to wait for.
@@ -31,6 +33,8 @@ const BOX_RECORDS: usize = 16_384;
 const SIDE_BYTES: usize = 32 * 1024;
 /// A key's last use is noted at most this often.
 const NOTE_EVERY_SECONDS: i64 = 60;
+/// The service as the log names it.
+const SERVICE: &str = "langwatch-gateway";
 /// Keys whose last note is remembered; beyond it the memory starts afresh.
 const NOTED_KEYS: usize = 50_000;
 
@@ -87,6 +91,9 @@ pub struct Access {
     /// Whether a stream ended without usage.
     #[serde(skip)]
     pub usage_missing: bool,
+    /// The error of ours that ended it.
+    #[serde(skip)]
+    pub refusal: Option<Error>,
 }
 
 fn method<S: serde::Serializer>(method: &Method, serializer: S) -> Result<S::Ok, S::Error> {
@@ -208,6 +215,9 @@ impl Records {
 /// Notes that keys were used; called off the data threads.
 pub type OnUsed = Box<dyn Fn(&[(VirtualKeyId, UnixMicros)]) + Send>;
 
+/// Keeps policy refusals for the audit log; called off the data threads.
+pub type OnRefused = Box<dyn Fn(Vec<PolicyRefusal>) + Send>;
+
 /// The thread that empties the boxes.
 pub struct Writer {
     /// The boxes.
@@ -218,6 +228,8 @@ pub struct Writer {
     pub metrics: Arc<Metrics>,
     /// Where uses of keys are noted.
     pub on_used: OnUsed,
+    /// Where refusals by policy rules are kept.
+    pub on_refused: OnRefused,
     /// Whether successful requests are logged.
     pub access_log: bool,
     /// The product's version, for the log.
@@ -233,16 +245,39 @@ struct Backlog {
     failures: u32,
 }
 
+/// What the writer remembers of keys from one batch to the next.
+#[derive(Default)]
+struct Memory {
+    /// When each key's last use was noted, in seconds.
+    noted: HashMap<VirtualKeyId, i64>,
+    refusals: Refusals,
+}
+
+impl Memory {
+    /// Whether the use of a key at `at` is to be noted: the last note is old enough.
+    fn notes(&mut self, key: &VirtualKeyId, at: UnixMicros) -> bool {
+        let last = self.noted.get(key).copied().unwrap_or_default();
+        if at.seconds() - last < NOTE_EVERY_SECONDS {
+            return false;
+        }
+        if self.noted.len() >= NOTED_KEYS {
+            self.noted.clear();
+        }
+        self.noted.insert(key.clone(), at.seconds());
+        true
+    }
+}
+
 impl Writer {
     /// Runs until [`Records::stop`] and the boxes are empty.
     pub fn run(self) {
-        let mut noted: HashMap<VirtualKeyId, i64> = HashMap::new();
+        let mut memory = Memory::default();
         let mut backlog = Backlog::default();
         loop {
             let stopping = self.records.stopping.load(Ordering::SeqCst);
             for outbox in &self.records.outboxes {
                 let batch = std::mem::take(&mut *outbox.waiting.lock());
-                self.take(batch, &mut backlog, &mut noted);
+                self.take(batch, &mut backlog, &mut memory);
             }
             let tick = if backlog.traces.is_empty() {
                 IDLE_TICK
@@ -294,40 +329,30 @@ impl Writer {
         backlog.traces.clear();
     }
 
-    fn take(
-        &self,
-        batch: Vec<Finished>,
-        backlog: &mut Backlog,
-        noted: &mut HashMap<VirtualKeyId, i64>,
-    ) {
+    fn take(&self, batch: Vec<Finished>, backlog: &mut Backlog, memory: &mut Memory) {
         let mut lines = Vec::new();
         let mut used = Vec::new();
+        let mut refused = Vec::new();
         for Finished {
             access,
             ended,
             captured,
         } in batch
         {
-            self.metrics.finished(&access);
+            self.metrics.finished(&access, ended.as_deref());
             self.log(&access, &mut lines);
             let Some(ended) = ended else {
                 self.records.depth.fetch_sub(1, Ordering::Relaxed);
                 continue;
             };
-            let mut trace = ended.into_record();
-            if trace.facts.provider.is_some() {
-                let last = noted
-                    .get(&trace.virtual_key_id)
-                    .copied()
-                    .unwrap_or_default();
-                if trace.started_at.seconds() - last >= NOTE_EVERY_SECONDS {
-                    if noted.len() >= NOTED_KEYS {
-                        noted.clear();
-                    }
-                    noted.insert(trace.virtual_key_id.clone(), trace.started_at.seconds());
-                    used.push((trace.virtual_key_id.clone(), trace.started_at));
-                }
+            let principal = ended.bundle.governed.principal_id.clone();
+            let mut trace = ended.into_record(access.refusal.as_ref());
+            if trace.facts.provider.is_some()
+                && memory.notes(&trace.virtual_key_id, trace.started_at)
+            {
+                used.push((trace.virtual_key_id.clone(), trace.started_at));
             }
+            refused.extend(memory.refusals.of(&trace, principal));
             trace.input = trace.input.map(bounded);
             trace.output = trace.output.map(bounded);
             backlog.captured += captured;
@@ -340,8 +365,12 @@ impl Writer {
         if !used.is_empty() {
             (self.on_used)(&used);
         }
+        if !refused.is_empty() {
+            (self.on_refused)(refused);
+        }
     }
 
+    /// The lines of a finished request (observability 12): what was refused, and why, and that it is over.
     fn log(&self, access: &Access, lines: &mut Vec<u8>) {
         #[derive(Serialize)]
         struct Line<'a> {
@@ -362,16 +391,66 @@ impl Writer {
         if level == "info" && !self.access_log {
             return;
         }
+        if let Some(error) = &access.refusal {
+            self.log_refusal(access, error, level, lines);
+        }
         #[expect(clippy::cast_precision_loss, reason = "a duration for people")]
         let duration_ms = access.duration_us as f64 / 1_000.0;
         let line = Line {
             time: access.at.to_rfc3339(),
             level,
             msg: "request_completed",
-            service: "langwatch-gateway",
+            service: SERVICE,
             version: &self.version,
             access,
             duration_ms,
+        };
+        if serde_json::to_writer(&mut *lines, &line).is_ok() {
+            lines.push(b'\n');
+        }
+    }
+}
+
+impl Writer {
+    /// `gateway_request_failed`, with the rule when one refused.
+    fn log_refusal(
+        &self,
+        access: &Access,
+        error: &Error,
+        level: &'static str,
+        lines: &mut Vec<u8>,
+    ) {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            time: String,
+            level: &'static str,
+            msg: &'static str,
+            service: &'static str,
+            version: &'a str,
+            request_id: RequestId,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            vk_id: Option<&'a VirtualKeyId>,
+            fault: Fault,
+            code: &'static str,
+            message: &'a str,
+            status: u16,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            policy: Option<Violated>,
+        }
+        let row = error.code().row();
+        let line = Line {
+            time: access.at.to_rfc3339(),
+            level,
+            msg: "gateway_request_failed",
+            service: SERVICE,
+            version: &self.version,
+            request_id: access.request_id,
+            vk_id: access.vk_id.as_ref(),
+            fault: row.fault,
+            code: row.name,
+            message: error.message(),
+            status: access.status,
+            policy: violated(error),
         };
         if serde_json::to_writer(&mut *lines, &line).is_ok() {
             lines.push(b'\n');

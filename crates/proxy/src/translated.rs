@@ -165,13 +165,14 @@ fn ended(
     call.first_byte_us = Some(micros(call.start));
     call.accepted();
     let mut head = reply_head(call, provider, false, surface);
+    // The end takes with it what was decided.
+    let cache = caching::outcome(call.cache.mode, cached);
     let ending = blocked.map_or(Ending::Complete, Ending::Stopped);
     let _ = call.end(&ending, Some(&mut tap));
     let kind = if stream {
         head.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         "text/event-stream"
     } else {
-        let cache = caching::outcome(call.cache.mode, cached);
         head.insert(headers::CACHE, HeaderValue::from_static(cache));
         "application/json"
     };

@@ -37,7 +37,7 @@ pub(crate) async fn walk(mut call: Box<Call>, plan: Plan, head: CallerHead) -> R
                 continue;
             }
             Err(Refused::NoRoom(error)) => {
-                call.pass_over("budget_exceeded");
+                call.pass_over("budget_exceeded", &error);
                 return finish(&mut call, Setback::ours(error), so_far.last);
             }
             Err(Refused::Stop(error)) => {
@@ -105,7 +105,7 @@ impl SoFar {
 
     fn skipped(&mut self, call: &mut Call, skipped: Skipped) {
         let Skipped { outcome, error } = skipped;
-        call.pass_over(outcome);
+        call.pass_over(outcome, &error);
         let known = self.skipped.as_ref().map(Error::code);
         if known.is_none_or(|code| code == Code::CircuitOpen) {
             self.skipped = Some(error);

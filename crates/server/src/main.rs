@@ -11,6 +11,7 @@ mod folder;
 mod logging;
 mod mock;
 mod process;
+mod refusals;
 mod serve;
 
 use std::collections::BTreeMap;

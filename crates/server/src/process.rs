@@ -50,6 +50,7 @@ use crate::config::{Config, LogLevel};
 use crate::explainer::Explainer;
 use crate::first_start::{Means, first_start};
 use crate::folder::Folder;
+use crate::refusals;
 
 /// The group commit: at most this much is lost when the power goes.
 const GROUP_COMMIT: Duration = Duration::from_millis(100);
@@ -161,7 +162,7 @@ impl Process {
 
         let metrics = Arc::new(Metrics::default());
         let records = Records::new(config.data_threads, config.max_captured_bytes);
-        let noted = store.clone();
+        let (noted, audited, minting) = (store.clone(), store.clone(), entropy.clone());
         let writer = Writer {
             records: records.clone(),
             traces: traces.clone(),
@@ -169,6 +170,11 @@ impl Process {
             on_used: Box::new(move |used| {
                 if let Err(error) = noted.touch_virtual_keys(used) {
                     tracing::debug!(%error, "last use of keys was not noted");
+                }
+            }),
+            on_refused: Box::new(move |refused| {
+                if let Err(error) = refusals::keep(&*audited, &*minting, refused) {
+                    tracing::warn!(%error, "policy refusals were not audited");
                 }
             }),
             access_log: config.log_level >= LogLevel::Info,

@@ -3,6 +3,8 @@
 //! One record is one gateway request: its own span, its attempts, and the captured bodies as they were
 //! on the wire. Attributes and messages are derived when somebody reads.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 pub use lw_core::BodyForm;
 use lw_core::{
@@ -47,6 +49,110 @@ pub struct Attempt {
     /// `host:port` that was dialled.
     #[serde(skip_serializing_if = "String::is_empty", default)]
     pub server: String,
+    /// The circuit of the credential as the attempt met it: `closed`, `open`, `half_open`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub circuit: Option<Cow<'static, str>>,
+}
+
+impl Attempt {
+    /// Whether the candidate was passed over: for its circuit, its own limit, its budget, or a missing
+    /// price. Nothing was dialled.
+    #[must_use]
+    pub fn is_skipped(&self) -> bool {
+        match self.outcome.as_str() {
+            "circuit_open" | "budget_exceeded" | "model_unpriced" => true,
+            // With a status it is the provider that said so.
+            "rate_limit" => self.status.is_none(),
+            _ => false,
+        }
+    }
+
+    /// Whether it answered the caller.
+    #[must_use]
+    pub fn won(&self) -> bool {
+        matches!(self.outcome.as_str(), "success" | "fallback_success")
+    }
+}
+
+/// One decision about a request, in the words of an explanation (management-api 28.4).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The stage of the pipeline, `lower_snake_case`: `rate_limit`, `policy_tools`, `model`, `attempt`.
+    pub stage: Cow<'static, str>,
+    /// `pass`, `refuse`, `skip`, `warn` or `info`.
+    pub outcome: Cow<'static, str>,
+    /// One sentence for a person.
+    pub detail: String,
+}
+
+/// The rule that refused a request (data-plane 11).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Violated {
+    /// `tools`, `mcp`, `urls`, `models`.
+    pub kind: String,
+    /// The pattern that matched; absent for a value that is missing on an allow-list.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pattern: Option<String>,
+    /// The offending value, at most 64 characters.
+    pub value: String,
+}
+
+/// What somebody asked for about the provider's prompt cache (data-plane 14).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheControl {
+    /// `respect`, `disable`, `force`, `auto`.
+    pub mode: Cow<'static, str>,
+    /// `header`, `rule`, `key`.
+    pub source: Cow<'static, str>,
+    /// The rule that decided.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rule_id: Option<String>,
+    /// Its priority.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rule_priority: Option<i64>,
+}
+
+/// What governed a request, as far as anything did (observability 4.4).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Governance {
+    /// The rule that refused it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Violated>,
+    /// `<dimension>:<list>` of a rule that cannot be enforced and refused for that reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy_broken: Option<String>,
+    /// The dimension of the rate limit that refused it: `rpm`, `rpd`, `tpm`, `concurrent`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<String>,
+    /// What was done about the prompt cache; absent when nobody said anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheControl>,
+    /// Budgets that it counted toward, in the attempt that had most of them.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub budgets: u32,
+    /// Budgets that were nearly spent: `<scope>:<percent>`, comma-separated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget_warnings: Option<String>,
+    /// The budget that refused it: `<scope>:<window>`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget_blocked: Option<String>,
+}
+
+impl Governance {
+    /// Whether nothing governed the request.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+const fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// What is known about a request beyond the columns that are searched by (observability 4).
@@ -158,6 +264,12 @@ pub struct Facts {
     /// The candidates.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
+    /// What governed it.
+    #[serde(skip_serializing_if = "Governance::is_empty")]
+    pub governance: Governance,
+    /// What was decided about it, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<Decision>,
 }
 
 /// One gateway request.

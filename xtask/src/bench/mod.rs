@@ -318,14 +318,18 @@ fn scale_options(keys: u32, providers: u32, quick: bool) -> scale::Options {
         keys: keys as usize,
         providers: providers as usize,
     };
-    let (many, calls, warm, idle) = if quick {
-        (size(10_000, 1_000), 20, 1, 1)
+    let (many, some, calls, warm, idle) = if quick {
+        (size(10_000, 1_000), size(1_000, 100), 20, 1, 1)
     } else {
-        (size(keys, providers), 400, 12, 3)
+        let some = size(10_000, providers.min(1_000));
+        (size(keys, providers), some, 400, 12, 3)
+    };
+    let few = Size {
+        keys: scale::FEW_KEYS,
+        providers: 100,
     };
     scale::Options {
-        few: size(1_000, 100),
-        many,
+        sizes: [few, some, many],
         calls,
         warm: Duration::from_secs(warm),
         idle: Duration::from_secs(idle),

@@ -71,7 +71,7 @@ pub(crate) enum Scenario {
     SlowStreams,
     /// Nothing at all: memory after the start.
     Idle,
-    /// Very many keys and providers beside few.
+    /// Very many keys, budgets and providers beside few.
     Scale,
 }
 

@@ -5,7 +5,10 @@ use http::Method;
 use lw_core::{
     BodyForm, ModelProviderId, NanoUsd, RequestId, SpanId, TraceId, Usage, VirtualKeyId,
 };
-use lw_store::trace::{Attempt, Captured, Facts, TraceRecord, TraceStore as _};
+use lw_store::trace::{
+    Attempt, CacheControl, Captured, Decision, Facts, Governance, TraceRecord, TraceStore as _,
+    Violated,
+};
 use serde_json::{Value, json};
 
 use super::{NOW, Plane, organization, project};
@@ -27,6 +30,7 @@ pub(super) fn record(org: &str, number: u8) -> TraceRecord {
         outcome: outcome.to_owned(),
         status: Some(status),
         server: "api.example.com:443".into(),
+        circuit: Some("closed".into()),
     };
     let mut trace = [0xAB; 16];
     trace[15] = number;
@@ -92,6 +96,94 @@ pub(super) fn record(org: &str, number: u8) -> TraceRecord {
             r#"{"choices":[{"index":0,"message":{"role":"assistant","content":"Hi there"},"finish_reason":"stop"}]}"#,
         )),
     }
+}
+
+/// The span of a request that everything had a say in.
+#[tokio::test]
+async fn what_governed_a_request_stands_on_its_span_and_in_its_digest() {
+    let plane = Plane::new();
+    let mut record = record("acme", 1);
+    record.facts.governance = Governance {
+        policy: Some(Violated {
+            kind: "tools".into(),
+            pattern: Some("^sh".into()),
+            value: "shell".into(),
+        }),
+        policy_broken: Some("urls:deny".into()),
+        rate_limit: Some("rpm".into()),
+        cache: Some(CacheControl {
+            mode: "force".into(),
+            source: "rule".into(),
+            rule_id: Some("crule_1".into()),
+            rule_priority: Some(10),
+        }),
+        budgets: 2,
+        budget_warnings: Some("team:91".into()),
+        budget_blocked: Some("team:month".into()),
+    };
+    let guardrails = [
+        ("verdict.request", "modify"),
+        ("verdict.response", "block"),
+        ("fail_open.stream_chunk", "timeout"),
+        ("post.skipped", "tool_calls"),
+        ("post_flag", "block: secrets"),
+    ];
+    record.facts.guardrails = guardrails
+        .map(|(fact, word)| (fact.to_owned(), word.to_owned()))
+        .into();
+    record.facts.substituted_model = Some("gpt-5-mini".into());
+    if let Some(first) = record.facts.attempts.first_mut() {
+        first.outcome = "rate_limit".into();
+        first.status = None;
+        first.circuit = Some("half_open".into());
+    }
+    record.facts.decisions = vec![
+        Decision {
+            stage: "model".into(),
+            outcome: "info".into(),
+            detail: "`fast` is an alias of `gpt-5-mini`".into(),
+        },
+        Decision {
+            stage: "policy_tools".into(),
+            outcome: "refuse".into(),
+            detail: "The tool `shell` is denied.".into(),
+        },
+    ];
+    plane
+        .traces
+        .append(std::slice::from_ref(&record))
+        .expect("stored");
+    let path = format!("/api/traces/{}", record.trace_id);
+    let got = plane.get(&path).await.fine(200);
+    let spans = got["spans"].as_array().expect("spans");
+    let of = |span: &Value, prefixes: &[&str]| {
+        let all = span["attributes"].as_object().expect("attributes").iter();
+        let wanted = all.filter(|(name, _)| prefixes.iter().any(|one| name.starts_with(one)));
+        let wanted: serde_json::Map<String, Value> = wanted
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        wanted
+    };
+    let governed = [
+        "langwatch.policy.",
+        "langwatch.ratelimit.",
+        "langwatch.cache.",
+        "langwatch.budget.",
+        "langwatch.guardrail.",
+        "langwatch.fallback.",
+        "langwatch.provider.circuit",
+    ];
+    let shown: Vec<_> = spans.iter().map(|span| of(span, &governed)).collect();
+    insta::assert_json_snapshot!(json!({
+        "attributes": shown, "decisions": spans[0]["decisions"],
+    }));
+    let digest = plane.get(&format!("{path}?format=digest")).await.fine(200);
+    let text = digest["formatted_trace"].as_str().expect("a text");
+    let section = text.split("## Decisions\n").nth(1).expect("a section");
+    insta::assert_snapshot!(section, @r"
+    info model: `fast` is an alias of `gpt-5-mini`
+    refuse policy_tools: The tool `shell` is denied.
+    ");
 }
 
 async fn search(plane: &Plane, more: Value) -> Value {

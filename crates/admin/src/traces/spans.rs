@@ -3,7 +3,7 @@
 //! The request's own span carries the attributes of observability 4; below it stands one span for each
 //! candidate that was tried or skipped. Unknown is absent, never zero. Start at [`of`].
 
-use lw_store::trace::{Attempt, TraceRecord};
+use lw_store::trace::{Attempt, CacheControl, Governance, TraceRecord, Violated};
 use serde_json::{Map, Value, json};
 
 use super::guardrails;
@@ -60,6 +60,7 @@ fn request(said: &Said<'_>) -> Value {
         "output": messages(&said.output),
         "metrics": metrics,
         "error": record.error.then(|| error_of(record)),
+        "decisions": record.facts.decisions,
         "attributes": attributes(record),
     })
 }
@@ -75,13 +76,14 @@ fn tried(record: &TraceRecord, place: usize, attempt: &Attempt, before: Option<&
         outcome,
         status: upstream,
         server,
+        circuit,
     } = attempt;
     let at = |us: &u64| {
         record
             .started_at
             .plus_micros(i64::try_from(*us).unwrap_or(i64::MAX))
     };
-    let failed = !matches!(outcome.as_str(), "success" | "fallback_success");
+    let failed = !attempt.won();
     let left = outcome == "context_done";
     let mut bag = Bag::default();
     bag.put("langwatch.fallback.attempt", place);
@@ -95,9 +97,10 @@ fn tried(record: &TraceRecord, place: usize, attempt: &Attempt, before: Option<&
         "server.address",
         Some(server.as_str()).filter(|server| !server.is_empty()),
     );
-    if outcome == "circuit_open" {
-        bag.put("langwatch.provider.circuit", "open");
-    }
+    bag.maybe(
+        "langwatch.provider.circuit",
+        circuit_of(attempt, circuit.as_deref()),
+    );
     json!({
         "span_id": span_id,
         "parent_id": record.span_id,
@@ -117,6 +120,11 @@ fn tried(record: &TraceRecord, place: usize, attempt: &Attempt, before: Option<&
         })),
         "attributes": bag.0,
     })
+}
+
+/// The circuit as an attempt met it. Older records say it of none but those that were passed over.
+fn circuit_of<'a>(attempt: &Attempt, noted: Option<&'a str>) -> Option<&'a str> {
+    noted.or((attempt.outcome == "circuit_open").then_some("open"))
 }
 
 /// `gen_ai.chat`.
@@ -150,16 +158,6 @@ fn status(error: bool, left: bool) -> Value {
     json!({ "code": code })
 }
 
-/// A candidate that was passed over: for its circuit, its own limit, its budget, or a missing price.
-fn is_skipped(attempt: &Attempt) -> bool {
-    match attempt.outcome.as_str() {
-        "circuit_open" | "budget_exceeded" | "model_unpriced" => true,
-        // With a status it is the provider that said so.
-        "rate_limit" => attempt.status.is_none(),
-        _ => false,
-    }
-}
-
 /// Why the candidate before was left (observability 5.1).
 fn reason(before: &Attempt) -> String {
     match (before.outcome.as_str(), before.status) {
@@ -178,12 +176,10 @@ fn attributes(record: &TraceRecord) -> Map<String, Value> {
     asked(record, &mut bag);
     answered(record, &mut bag);
 
-    let won = facts
-        .attempts
-        .iter()
-        .rfind(|attempt| matches!(attempt.outcome.as_str(), "success" | "fallback_success"));
+    let won = facts.attempts.iter().rfind(|attempt| attempt.won());
     if !facts.attempts.is_empty() {
-        let dialled = facts.attempts.iter().filter(|attempt| !is_skipped(attempt));
+        let dialled = facts.attempts.iter();
+        let dialled = dialled.filter(|attempt| !attempt.is_skipped());
         bag.put("langwatch.fallback.attempts_count", dialled.count());
         let last = facts
             .attempts
@@ -198,6 +194,9 @@ fn attributes(record: &TraceRecord) -> Map<String, Value> {
     );
     let credential = won.map(|attempt| attempt.model_provider_id.as_str());
     bag.maybe("langwatch.fallback.winning_credential", credential);
+    let substituted = facts.substituted_model.as_deref().filter(|_| won.is_some());
+    bag.maybe("langwatch.fallback.substituted_model", substituted);
+    governed(record, &mut bag);
     if facts.streaming {
         bag.maybe("langwatch.stream.chunk_count", facts.chunk_count);
         bag.maybe(
@@ -347,6 +346,112 @@ fn answered(record: &TraceRecord, bag: &mut Bag) {
     bag.maybe("langwatch.cost_usd", facts.cost.map(dollars));
     bag.put("langwatch.duration_ms", record.duration_us / 1_000);
     bag.put("langwatch.status", facts.status.as_str());
+}
+
+/// Rules, limits, budgets, circuits and the prompt cache (observability 4.4).
+fn governed(record: &TraceRecord, bag: &mut Bag) {
+    let facts = &record.facts;
+    let Governance {
+        policy,
+        policy_broken,
+        rate_limit,
+        cache,
+        budgets,
+        budget_warnings,
+        budget_blocked,
+    } = &facts.governance;
+    if let Some(Violated {
+        kind,
+        pattern,
+        value,
+    }) = policy
+    {
+        let pattern = pattern.as_deref().unwrap_or_default();
+        bag.put("langwatch.policy.violation", format!("{kind}:{pattern}"));
+        bag.put("langwatch.policy.value", value.as_str());
+        bag.put("langwatch.policy.blocked", kind.as_str());
+    }
+    bag.maybe("langwatch.policy.broken", policy_broken.as_deref());
+    bag.maybe("langwatch.ratelimit.dimension", rate_limit.as_deref());
+    let decision = match (budget_blocked, budget_warnings) {
+        (Some(_), _) => Some("blocked"),
+        (None, Some(_)) => Some("soft_warn"),
+        (None, None) => (*budgets > 0).then_some("allowed"),
+    };
+    bag.maybe("langwatch.budget.decision", decision);
+    bag.maybe("langwatch.budget.breached_scope", budget_blocked.as_deref());
+    bag.maybe("langwatch.budget.warnings", budget_warnings.as_deref());
+    guarded(&facts.guardrails, bag);
+    // What stood in the way comes before what did not.
+    let circuits = facts.attempts.iter();
+    let mut circuits =
+        circuits.filter_map(|attempt| circuit_of(attempt, attempt.circuit.as_deref()));
+    bag.maybe(
+        "langwatch.provider.circuit",
+        circuits.find(|circuit| *circuit != "closed"),
+    );
+    if facts.attempts.is_empty() {
+        return;
+    }
+    let mode = cache.as_ref().map_or("respect", |cache| &*cache.mode);
+    bag.put("langwatch.cache.mode_applied", mode.to_ascii_uppercase());
+    if let Some(CacheControl {
+        mode: _,
+        source: _,
+        rule_id,
+        rule_priority,
+    }) = cache
+    {
+        bag.maybe("langwatch.cache.rule_id", rule_id.as_deref());
+        bag.maybe("langwatch.cache.rule_priority", *rule_priority);
+    }
+    if let Some(usage) = facts.usage.as_ref().filter(|_| !record.error) {
+        let outcome = match mode {
+            "disable" => "bypass",
+            _ if usage.cache_read > 0 => "hit",
+            "force" => "force",
+            _ => "miss",
+        };
+        bag.put("langwatch.cache.outcome", outcome);
+    }
+}
+
+/// What guardrails did (observability 4.4).
+fn guarded(facts: &[(String, String)], bag: &mut Bag) {
+    let of = |name: &str| {
+        let own = facts.iter().find(|(fact, _)| fact == name);
+        own.map(|(_, word)| word.as_str())
+    };
+    let directions = ["request", "response", "stream_chunk"];
+    let in_any = |kind: &str, word: &str| {
+        let name = |direction: &&str| of(&format!("{kind}.{direction}")) == Some(word);
+        directions.into_iter().find(name)
+    };
+    let open = directions.into_iter().find_map(|direction| {
+        let reason = of(&format!("fail_open.{direction}"))?;
+        Some((direction, reason))
+    });
+    let worst = ["block", "modify"];
+    let worst = worst
+        .into_iter()
+        .find(|word| in_any("verdict", word).is_some());
+    let worst = worst.or(open.map(|_| "fail_open"));
+    bag.maybe("langwatch.guardrail.verdict", worst);
+    if let Some((direction, _)) = open {
+        bag.put("langwatch.guardrail.fail_open", true);
+        bag.put("langwatch.guardrail.direction", direction);
+    }
+    bag.maybe(
+        "langwatch.guardrail.timeout",
+        in_any("fail_open", "timeout"),
+    );
+    bag.maybe(
+        "langwatch.guardrail.stream_chunk_fail_open",
+        of("fail_open.stream_chunk"),
+    );
+    bag.maybe("langwatch.guardrail.post.verdict", of("verdict.response"));
+    bag.maybe("langwatch.guardrail.post.skipped", of("post.skipped"));
+    bag.maybe("langwatch.guardrail.post_flag", of("post_flag"));
 }
 
 /// Attributes that are being gathered.

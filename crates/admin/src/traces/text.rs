@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use lw_store::trace::TraceRecord;
+use lw_store::trace::{Decision, TraceRecord};
 
 use super::spans;
 use super::view::Said;
@@ -66,12 +66,45 @@ pub(crate) fn digest(said: &[Said<'_>]) -> String {
                 lw_wire::capture::text_of(output).trim_end()
             );
         }
+        decisions(record, &mut out);
         if let Some(message) = &record.facts.error_message {
             let _ = write!(out, "\n\n## Error\n{}: {message}", record.facts.status);
         }
     }
     out.push('\n');
     out
+}
+
+/// What was decided, one line a decision: when that was more than to ask the model that was named.
+///
+/// ```text
+/// ## Decisions
+/// warn budget: the month budget budget_1 of the team: 91 %, $4.55 spent of $5
+/// refuse policy_tools: 403 tool_not_allowed: The tool `shell` is denied by policy_rules.tools.
+/// ```
+fn decisions(record: &TraceRecord, out: &mut String) {
+    let facts = &record.facts;
+    let plain = |decision: &Decision| {
+        matches!(
+            (&*decision.stage, &*decision.outcome),
+            ("model", "info") | ("attempt", "pass")
+        )
+    };
+    let is_plain = facts.model_source.as_deref() != Some("alias")
+        && facts.substituted_model.is_none()
+        && facts.decisions.iter().all(plain);
+    if is_plain || facts.decisions.is_empty() {
+        return;
+    }
+    out.push_str("\n\n## Decisions");
+    for Decision {
+        stage,
+        outcome,
+        detail,
+    } in &facts.decisions
+    {
+        let _ = write!(out, "\n{outcome} {stage}: {detail}");
+    }
 }
 
 fn line(record: &TraceRecord, out: &mut String) {

@@ -147,8 +147,8 @@ fn refusal(answer: &Json) -> Option<&Json> {
     answer.get("refusal").filter(|refusal| !refusal.is_null())
 }
 
-fn explanation(answer: &Json, style: Style) -> String {
-    let steps = answer.get("steps").map(Json::items).unwrap_or_default();
+/// Decisions in their order, one a line.
+pub(super) fn decisions(steps: &[Json], style: Style) -> String {
     let width = steps.iter().map(|step| stage(step).chars().count()).max();
     let width = width.unwrap_or_default();
     let mut out = String::new();
@@ -159,6 +159,12 @@ fn explanation(answer: &Json, style: Style) -> String {
         let mark = mark(step.text("outcome").unwrap_or_default(), style);
         out.push_str(&format!("{mark} {name}{pad}  {detail}\n"));
     }
+    out
+}
+
+fn explanation(answer: &Json, style: Style) -> String {
+    let steps = answer.get("steps").map(Json::items).unwrap_or_default();
+    let mut out = decisions(steps, style);
     if !out.is_empty() {
         out.push('\n');
     }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::explain;
 use super::virtual_key_view::{field, optional};
 use crate::args::when;
 use crate::json::Json;
@@ -49,6 +50,7 @@ pub(crate) fn digest(trace: &Json, style: Style) -> String {
     );
     out.push_str(&details(style, 2, &rows));
     section(&mut out, style, "Spans", &tree(trace, style));
+    section(&mut out, style, "Decisions", &decided(trace, style));
     section(
         &mut out,
         style,
@@ -62,6 +64,24 @@ pub(crate) fn digest(trace: &Json, style: Style) -> String {
         &text(trace.at(&["output", "value"])),
     );
     out
+}
+
+/// What the gateway decided, where that was more than to ask the model that was named.
+fn decided(trace: &Json, style: Style) -> String {
+    let spans = trace.get("spans").map(Json::items).unwrap_or_default();
+    let told = spans.iter().filter_map(|span| {
+        let all = span.get("decisions").map(Json::items).unwrap_or_default();
+        let plain = |one: &Json| {
+            matches!(
+                (one.text("stage"), one.text("outcome")),
+                (Some("model"), Some("info")) | (Some("attempt"), Some("pass"))
+            )
+        };
+        let alias = span_attribute(span, "langwatch.model_source").as_deref() == Some("alias");
+        let shown = alias || !all.iter().all(plain);
+        shown.then(|| explain::decisions(all, style))
+    });
+    told.collect()
 }
 
 /// `120 in, 45 out`, with what was cached or thought.

@@ -57,6 +57,30 @@ fn get_for_people_is_a_digest() {
 }
 
 #[test]
+fn get_for_people_says_why_a_request_was_refused() {
+    let decisions = r#""decisions":[
+        {"stage":"model","outcome":"info","detail":"`gpt-5-mini` is asked by its own name"},
+        {"stage":"budget","outcome":"refuse","detail":"402 budget_exceeded: it is spent\u001b[2J"}],
+        "params""#;
+    let trace = TRACE.replacen("\"params\"", decisions, 1);
+    let server = Server::answering([(200, trace.as_str())]);
+    let done = Shell::at(&server).run("trace get req_9f2c");
+    let text = done.ok();
+    let section = text.split("\nDecisions\n").nth(1);
+    let section = section.and_then(|rest| rest.split("\n\n").next());
+    insta::assert_snapshot!(section.unwrap_or_default(), @r"
+    · model   `gpt-5-mini` is asked by its own name
+    ✗ budget  402 budget_exceeded: it is spent [2J
+    ");
+
+    // A request that nothing was decided about has no such section.
+    let plain = r#""decisions":[{"stage":"model","outcome":"info","detail":"x"}],"params""#;
+    let server = Server::answering([(200, TRACE.replacen("\"params\"", plain, 1).as_str())]);
+    let done = Shell::at(&server).run("trace get req_9f2c");
+    assert!(!done.ok().contains("Decisions"));
+}
+
+#[test]
 fn get_for_machines_is_the_trace() {
     let server = Server::answering([(200, TRACE)]);
     let done = Shell::at(&server)

@@ -78,7 +78,7 @@ pub(super) fn send_bare(
 ) -> TcpStream {
     let mut socket = TcpStream::connect(mock.addr()).expect("connects");
     socket
-        .set_read_timeout(Some(Duration::from_secs(10)))
+        .set_read_timeout(Some(Duration::from_secs(60)))
         .expect("a timeout");
     let head = format!(
         "{method} {path} HTTP/1.1\r\nhost: mock\r\n{headers}content-length: {}\r\n\r\n",

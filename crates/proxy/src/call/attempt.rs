@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lw_core::{Entropy, NanoUsd, SpanId};
+use lw_core::{Entropy, Error, NanoUsd, SpanId};
 use lw_engine::price::{HoldBound, ModelPrice};
 use lw_governor::books::Amounts;
 use tokio::time::Instant;
@@ -104,6 +104,8 @@ pub(crate) struct Dispatch {
     pub(crate) dropped: Vec<String>,
     /// What authorised the call.
     pub(crate) authorised: Authorised,
+    /// What it holds in budgets, and how many they are.
+    pub(crate) held: Option<(Amounts, usize)>,
 }
 
 /// An attempt that is over, or a candidate that was passed over.
@@ -113,6 +115,8 @@ pub(crate) struct Tried {
     pub(crate) dispatch: Dispatch,
     /// Microseconds that it took; zero when nothing was dialled.
     pub(crate) duration_us: u64,
+    /// Why it was passed over; `None` when it was dialled.
+    pub(crate) why: Option<Error>,
 }
 
 impl Dispatch {
@@ -143,6 +147,7 @@ impl Dispatch {
             renamed_max_tokens: false,
             dropped: Vec::new(),
             authorised: Authorised::Plainly,
+            held: None,
         }
     }
 }

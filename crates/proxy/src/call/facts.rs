@@ -1,6 +1,6 @@
 //! How a request ended, for those who read about it.
 
-use lw_core::{Code, Fault, NanoUsd};
+use lw_core::{Code, Error, Fault, NanoUsd};
 use lw_store::trace::Captured;
 use lw_wire::Surface;
 use lw_wire::tap::Tap;
@@ -20,6 +20,8 @@ pub(crate) struct EndFacts {
     pub(crate) message: Option<String>,
     pub(super) internal: Option<String>,
     pub(super) fault: Option<Fault>,
+    /// The error of ours that ended it.
+    pub(super) refusal: Option<Error>,
 }
 
 impl EndFacts {
@@ -31,6 +33,7 @@ impl EndFacts {
             message: None,
             internal: None,
             fault: Some(fault),
+            refusal: None,
         };
         match ending {
             Ending::Complete => Self {
@@ -40,6 +43,7 @@ impl EndFacts {
                 message: None,
                 internal: None,
                 fault: None,
+                refusal: None,
             },
             Ending::ProviderRefused(name) => Self {
                 word: "provider_error".to_owned(),
@@ -51,6 +55,7 @@ impl EndFacts {
                 Self {
                     message: Some(error.message().to_owned()),
                     internal: error.internal().map(str::to_owned),
+                    refusal: Some((*error).clone()),
                     word: word_of(error.code()).to_owned(),
                     ..failed(row.status, row.name, row.fault)
                 }
@@ -64,6 +69,7 @@ impl EndFacts {
                 Self {
                     message: Some(error.message().to_owned()),
                     internal: error.internal().map(str::to_owned),
+                    refusal: Some((*error).clone()),
                     word: word_of(error.code()).to_owned(),
                     ..failed(call.status, row.name, row.fault)
                 }

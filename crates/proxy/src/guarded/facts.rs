@@ -13,9 +13,9 @@ use crate::metrics::Metrics;
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Facts {
     /// What was said, by direction; more than one word for a stream.
-    verdicts: Vec<(Direction, &'static str)>,
+    pub(crate) verdicts: Vec<(Direction, &'static str)>,
     /// Directions that passed although a check failed, with why.
-    fail_open: Vec<(Direction, &'static str)>,
+    pub(crate) fail_open: Vec<(Direction, &'static str)>,
     /// The direction in which a check took too long.
     timeout: Option<Direction>,
     /// Who changed texts.
@@ -23,9 +23,9 @@ pub(crate) struct Facts {
     /// Who blocked.
     policies: Vec<GuardrailId>,
     /// Why the answer was not checked.
-    post_skipped: Option<&'static str>,
+    pub(crate) post_skipped: Option<&'static str>,
     /// What the check of a whole stream says, after it went out.
-    post_flag: Option<String>,
+    pub(crate) post_flag: Option<String>,
     /// Frames of a stream that was checked which had no text.
     frames_skipped: Option<u64>,
 }

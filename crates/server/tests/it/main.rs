@@ -29,6 +29,8 @@ mod bytes;
 #[cfg(test)]
 mod cache_control;
 #[cfg(test)]
+mod decisions;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod edge;

@@ -5,7 +5,10 @@ use lw_core::{
     ModelProviderId, NanoUsd, OrganizationId, ProjectId, RequestId, SpanId, TraceId, UnixMicros,
     Usage, VirtualKeyId,
 };
-use lw_store::trace::{Attempt, BodyForm, Captured, Facts, TraceQuery, TraceRecord, TraceStore};
+use lw_store::trace::{
+    Attempt, BodyForm, CacheControl, Captured, Decision, Facts, Governance, TraceQuery,
+    TraceRecord, TraceStore, Violated,
+};
 
 /// 2026-11-23T14:00:00Z.
 pub(super) const NOON: i64 = 1_795_442_400_000_000;
@@ -108,6 +111,30 @@ fn full(n: u8) -> TraceRecord {
                 outcome: String::from("success"),
                 status: Some(200),
                 server: String::from("api.openai.com:443"),
+                circuit: Some("half_open".into()),
+            }],
+            governance: Governance {
+                policy: Some(Violated {
+                    kind: String::from("tools"),
+                    pattern: Some(String::from("^sh")),
+                    value: String::from("shell"),
+                }),
+                policy_broken: Some(String::from("urls:deny")),
+                rate_limit: Some(String::from("rpm")),
+                cache: Some(CacheControl {
+                    mode: "force".into(),
+                    source: "rule".into(),
+                    rule_id: Some(String::from("crule_1")),
+                    rule_priority: Some(-7),
+                }),
+                budgets: 2,
+                budget_warnings: Some(String::from("team:91")),
+                budget_blocked: Some(String::from("team:month")),
+            },
+            decisions: vec![Decision {
+                stage: "policy_tools".into(),
+                outcome: "refuse".into(),
+                detail: String::from("The tool `shell` is denied."),
             }],
             ..Facts::default()
         },

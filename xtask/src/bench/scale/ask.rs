@@ -10,6 +10,7 @@ use crate::bench::http::Fetched;
 use crate::bench::rig::API_KEY;
 
 const KEYS: &str = "/api/gateway/v1/virtual-keys";
+const BUDGETS: &str = "/api/gateway/v1/budgets";
 const PROVIDERS: &str = "/api/gateway/v1/model-providers";
 
 /// One kind of call.
@@ -23,6 +24,10 @@ pub(super) enum Ask {
     Get,
     Create,
     CreateOnce,
+    FirstBudgets,
+    BudgetsOfKey,
+    GetBudget,
+    CreateBudget,
     FirstProviders,
     MiddleProviders,
     GetProvider,
@@ -38,7 +43,7 @@ pub(super) struct Sent {
 }
 
 impl Ask {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::FirstPage,
         Self::MiddlePage,
         Self::ByExternalId,
@@ -47,6 +52,10 @@ impl Ask {
         Self::Get,
         Self::Create,
         Self::CreateOnce,
+        Self::FirstBudgets,
+        Self::BudgetsOfKey,
+        Self::GetBudget,
+        Self::CreateBudget,
         Self::FirstProviders,
         Self::MiddleProviders,
         Self::GetProvider,
@@ -63,6 +72,10 @@ impl Ask {
             Self::Get => "keys: get",
             Self::Create => "keys: create",
             Self::CreateOnce => "keys: create, Idempotency-Key",
+            Self::FirstBudgets => "budgets: first page",
+            Self::BudgetsOfKey => "budgets: of a key",
+            Self::GetBudget => "budgets: get",
+            Self::CreateBudget => "budgets: create",
             Self::FirstProviders => "providers: first page",
             Self::MiddleProviders => "providers: page in the middle",
             Self::GetProvider => "providers: get",
@@ -78,6 +91,8 @@ impl Ask {
                 | Self::ByExternalId
                 | Self::OfProject
                 | Self::OfTeam
+                | Self::FirstBudgets
+                | Self::BudgetsOfKey
                 | Self::FirstProviders
                 | Self::MiddleProviders
         )
@@ -85,7 +100,7 @@ impl Ask {
 
     const fn status(self) -> u16 {
         match self {
-            Self::Create | Self::CreateOnce | Self::CreateProvider => 201,
+            Self::Create | Self::CreateOnce | Self::CreateBudget | Self::CreateProvider => 201,
             _ => 200,
         }
     }
@@ -93,8 +108,12 @@ impl Ask {
     /// The call for the `turn`th time.
     pub(super) fn sent(self, filled: &Filled, turn: usize) -> anyhow::Result<Sent> {
         let key = filled.key(turn)?;
-        let provider = filled.providers.iter().cycle().nth(turn % 1_000);
-        let provider = provider.context("a provider")?;
+        let one_of = |ids: &'_ [String], what| {
+            let id = ids.get(turn % ids.len().max(1)).cloned();
+            id.with_context(|| format!("no {what} was told"))
+        };
+        let provider = one_of(&filled.providers, "provider")?;
+        let budget = one_of(&filled.budgets, "budget")?;
         let path = match self {
             Self::FirstPage | Self::OfProject | Self::OfTeam | Self::Create | Self::CreateOnce => {
                 KEYS.to_owned()
@@ -102,6 +121,9 @@ impl Ask {
             Self::MiddlePage => format!("{KEYS}?cursor={}", filled.middle_key),
             Self::ByExternalId => format!("{KEYS}?external_id={}", key.external_id),
             Self::Get => format!("{KEYS}/{}", key.id),
+            Self::FirstBudgets | Self::CreateBudget => BUDGETS.to_owned(),
+            Self::BudgetsOfKey => format!("{KEYS}/{}/budgets", key.id),
+            Self::GetBudget => format!("{BUDGETS}/{budget}"),
             Self::FirstProviders | Self::CreateProvider => PROVIDERS.to_owned(),
             Self::MiddleProviders => format!("{PROVIDERS}?cursor={}", filled.middle_provider),
             Self::GetProvider => format!("{PROVIDERS}/{provider}"),
@@ -120,6 +142,10 @@ impl Ask {
             Self::Create | Self::CreateOnce => {
                 Some(json!({"name": format!("new {turn}"), "scopes": scopes}))
             }
+            Self::CreateBudget => Some(json!({
+                "scope": {"kind": "virtual_key", "virtual_key_id": key.id},
+                "name": format!("new {turn}"), "window": "month", "limit_usd": "1000000",
+            })),
             Self::CreateProvider => Some(json!({
                 "provider": "openai",
                 "name": format!("new {turn}"),

@@ -1,4 +1,4 @@
-//! One of the two installations: its data folder, its gateway, and what it is asked.
+//! One of the installations: its data folder, its gateway, and what it is asked.
 //!
 //! Must never leave a gateway running: dropping a [`Side`] ends it. Start at [`Side::make`].
 
@@ -25,6 +25,10 @@ use crate::bench::scenario::{MODEL, Scenario, body};
 const CREDENTIALS_SECRET: &str = "5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e";
 const KEY_PEPPER: &str = "the-pepper-of-the-scale-benchmark-0123";
 
+/// Files of an installation.
+const CONFIG: &str = "data/config.db";
+const LEDGER: &str = "data/ledger.db";
+
 /// An installation.
 pub(super) struct Side {
     home: PathBuf,
@@ -47,6 +51,8 @@ struct Running {
 pub(super) struct Filled {
     keys: Vec<ToldKey>,
     pub(super) providers: Vec<String>,
+    pub(super) budgets: Vec<String>,
+    budget_count: usize,
     pub(super) middle_key: String,
     pub(super) middle_provider: String,
     pub(super) project: String,
@@ -82,9 +88,10 @@ impl Side {
         // The first start makes the organization and its first key; it ends with its child.
         drop(started(settings, home).await?);
         let start = Instant::now();
-        let config_db = home.join("data/config.db");
+        let [config_db, ledger_db] = [CONFIG, LEDGER].map(|name| home.join(name));
         let plan = json!({
             "config_db": config_db,
+            "ledger_db": ledger_db,
             "keys": size.keys,
             "providers": size.providers,
             "credentials_secret": CREDENTIALS_SECRET,
@@ -125,9 +132,23 @@ impl Side {
     }
 
     /// MiB of the configuration's file.
-    pub(super) fn disk(&self) -> anyhow::Result<f64> {
-        let bytes = fs::metadata(self.home.join("data/config.db"))?.len();
+    pub(super) fn configuration(&self) -> anyhow::Result<Option<f64>> {
+        self.mib(CONFIG).map(Some)
+    }
+
+    /// MiB of the ledger's file.
+    pub(super) fn ledger(&self) -> anyhow::Result<Option<f64>> {
+        self.mib(LEDGER).map(Some)
+    }
+
+    fn mib(&self, name: &str) -> anyhow::Result<f64> {
+        let bytes = fs::metadata(self.home.join(name))?.len();
         Ok(bytes as f64 / (1024.0 * 1024.0))
+    }
+
+    /// How many budgets there are.
+    pub(super) fn budgets(&self) -> f64 {
+        self.filled.budget_count as f64
     }
 
     /// How many keys can be used.

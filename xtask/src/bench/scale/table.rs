@@ -1,9 +1,9 @@
-//! The tables of the two sides.
+//! The tables of all sides.
 //!
 //! Must never hide what is not flat. Start at [`Scale::write`].
 
-use super::{Calls, Figure, Scale, Size};
-use crate::bench::report::line;
+use super::{Calls, Figure, SIDES, Scale, Size};
+use crate::bench::report::{Quantiles, line};
 
 /// How much more the large side may take and still count as the same.
 const FLAT: f64 = 1.5;
@@ -12,25 +12,30 @@ impl Scale {
     /// Writes the tables.
     pub(crate) fn write(&self, out: &mut String) {
         let Self {
-            few,
-            many,
+            sizes,
             calls,
             figures,
         } = self;
-        let (few, many) = (name(*few), name(*many));
+        let cells = |what: &str| -> String {
+            let cell = |size: &Size| format!(" {what}{} |", name(*size));
+            sizes.iter().map(cell).collect()
+        };
         line(
             out,
             &format!(
-                "| call | p50 ms, {few} | p50 ms, {many} | × | p99 ms, {few} | p99 ms, {many} | × | rows | flat |"
+                "| call |{} × |{} × | rows | flat |",
+                cells("p50 ms, "),
+                cells("p99 ms, ")
             ),
         );
-        line(out, "|---|--:|--:|--:|--:|--:|--:|--:|---|");
+        let numbers = "--:|".repeat(SIDES + 1);
+        line(out, &format!("|---|{numbers}{numbers}--:|---|"));
         for row in calls {
             line(out, &row.cells());
         }
         line(out, "");
-        line(out, &format!("| figure | {few} | {many} | × | flat |"));
-        line(out, "|---|--:|--:|--:|---|");
+        line(out, &format!("| figure |{} × | flat |", cells("")));
+        line(out, &format!("|---|{numbers}---|"));
         for row in figures {
             line(out, &row.cells());
         }
@@ -38,7 +43,7 @@ impl Scale {
         line(
             out,
             &format!(
-                "Both sides take turns call by call, one connection each. Flat: at most {FLAT} times the small side's median."
+                "All sides take turns call by call, one connection each. ×: the largest side over the smallest that was asked. Flat: at most {FLAT} times its median."
             ),
         );
         line(out, "");
@@ -47,21 +52,20 @@ impl Scale {
 
 impl Calls {
     fn cells(&self) -> String {
-        let Self {
-            what,
-            few,
-            many,
-            rows,
-        } = self;
-        let rows = rows.map_or_else(|| "–".into(), |[few, many]| format!("{few:.0} / {many:.0}"));
-        let (p50, p99) = (many.p50 / few.p50, many.p99 / few.p99);
+        let Self { what, sides, rows } = self;
+        let rows = rows.map_or_else(
+            || "–".into(),
+            |rows| rows.map(|rows| format!("{rows:.0}")).join(" / "),
+        );
+        let of = |part: fn(&Quantiles) -> f64| {
+            sides.map(|side| side.map(|times| part(&times) / 1_000.0))
+        };
+        let (p50, p99) = (of(|times| times.p50), of(|times| times.p99));
         format!(
-            "| {what} | {:.2} | {:.2} | {p50:.2} | {:.2} | {:.2} | {p99:.2} | {rows} | {} |",
-            few.p50 / 1_000.0,
-            many.p50 / 1_000.0,
-            few.p99 / 1_000.0,
-            many.p99 / 1_000.0,
-            flat(p50)
+            "| {what} |{}{} {rows} | {} |",
+            numbers(&p50, 2),
+            numbers(&p99, 2),
+            growth(&p50).map_or("–", flat)
         )
     }
 }
@@ -71,21 +75,39 @@ impl Figure {
         let Self {
             what,
             unit,
-            few,
-            many,
+            sides,
             grows,
         } = self;
-        let number =
-            |value: Option<f64>| value.map_or_else(|| "–".into(), |value| format!("{value:.1}"));
-        let ratio = few.zip(*many).map(|(few, many)| many / few);
+        let unit = if unit.is_empty() {
+            String::new()
+        } else {
+            format!(", {unit}")
+        };
+        let digits = if unit.is_empty() { 0 } else { 1 };
         format!(
-            "| {what}, {unit} | {} | {} | {} | {} |",
-            number(*few),
-            number(*many),
-            ratio.map_or_else(|| "–".into(), |ratio| format!("{ratio:.2}")),
-            ratio.filter(|_| !grows).map_or("–", flat),
+            "| {what}{unit} |{} {} |",
+            numbers(sides, digits),
+            growth(sides).filter(|_| !grows).map_or("–", flat),
         )
     }
+}
+
+/// A cell for each side, and one for how much more it is on the largest.
+fn numbers(sides: &[Option<f64>; SIDES], digits: usize) -> String {
+    let cell = |value: Option<f64>, digits: usize| {
+        value.map_or_else(|| " – |".into(), |value| format!(" {value:.digits$} |"))
+    };
+    let cells: String = sides.iter().map(|value| cell(*value, digits)).collect();
+    cells + &cell(growth(sides), 2)
+}
+
+/// The largest side over the smallest that has a number, where that is another one.
+fn growth(sides: &[Option<f64>; SIDES]) -> Option<f64> {
+    let mut asked = sides.iter().copied().flatten();
+    let least = asked.next()?;
+    let [.., most] = sides;
+    asked.next()?;
+    Some((*most)? / least)
 }
 
 const fn flat(ratio: f64) -> &'static str {
@@ -116,7 +138,6 @@ fn thousands(number: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::report::Quantiles;
 
     #[test]
     fn numbers_are_grouped_by_thousands() {
@@ -134,32 +155,50 @@ mod tests {
         };
         let row = |many| Calls {
             what: "get",
-            few: times(1_000.0),
-            many: times(many),
+            sides: [1_000.0, 1_100.0, many].map(|p50| Some(times(p50))),
             rows: None,
         };
-        let even = "| get | 1.00 | 1.20 | 1.20 | 2.00 | 2.00 | 1.00 | – | yes |";
+        let even = "| get | 1.00 | 1.10 | 1.20 | 1.20 | 2.00 | 2.00 | 2.00 | 1.00 | – | yes |";
         assert_eq!(row(1_200.0).cells(), even);
         assert!(row(1_600.0).cells().ends_with("| **no** |"));
     }
 
-    #[test]
-    fn a_side_without_a_number_has_a_dash() {
-        let row = Figure {
+    fn figure(sides: [Option<f64>; SIDES]) -> Figure {
+        Figure {
             what: "RSS",
             unit: "MiB",
-            few: None,
-            many: Some(12.34),
+            sides,
             grows: false,
-        };
-        assert_eq!(row.cells(), "| RSS, MiB | – | 12.3 | – | – |");
+        }
+    }
+
+    #[test]
+    fn a_side_that_was_not_asked_has_a_dash() {
+        let row = figure([None, None, Some(12.34)]);
+        assert_eq!(row.cells(), "| RSS, MiB | – | – | 12.3 | – | – |");
+        let row = figure([None, Some(10.0), Some(12.0)]);
+        assert_eq!(row.cells(), "| RSS, MiB | – | 10.0 | 12.0 | 1.20 | yes |");
+        let row = figure([Some(10.0), Some(12.0), None]);
+        assert!(row.cells().ends_with("| – | – | – |"), "{}", row.cells());
     }
 
     #[test]
     fn what_may_grow_is_not_judged() {
-        let disk = Figure::growing("disk", "MiB", [1.0, 100.0]);
-        assert_eq!(disk.cells(), "| disk, MiB | 1.0 | 100.0 | 100.00 | – |");
-        let memory = Figure::of("RSS", "MiB", [1.0, 100.0]);
-        assert!(memory.cells().ends_with("| **no** |"));
+        let sides = [1.0, 10.0, 100.0].map(Some);
+        let disk = figure(sides).growing();
+        assert_eq!(
+            disk.cells(),
+            "| RSS, MiB | 1.0 | 10.0 | 100.0 | 100.00 | – |"
+        );
+        assert!(figure(sides).cells().ends_with("| **no** |"));
+    }
+
+    #[test]
+    fn what_has_no_unit_is_counted() {
+        let row = Figure {
+            unit: "",
+            ..figure([33.0, 11_361.0, 1_002_251.0].map(Some))
+        };
+        assert!(row.cells().starts_with("| RSS | 33 | 11361 | 1002251 |"));
     }
 }

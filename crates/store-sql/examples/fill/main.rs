@@ -1,5 +1,5 @@
-//! Fills the configuration of a set-up data folder with very many keys and providers, through the port, for
-//! `cargo xtask bench --scenario scale`.
+//! Fills the configuration of a set-up data folder with very many keys, budgets and providers, through the
+//! ports, for `cargo xtask bench --scenario scale`.
 //!
 //! Reads a [`Plan`] from standard input and writes a [`Filled`] to standard output, both JSON. The gateway
 //! must not run meanwhile. What a key reaches does not depend on how many there are: projects and teams
@@ -12,21 +12,24 @@ use std::path::PathBuf;
 
 use data_encoding::BASE64URL_NOPAD;
 use lw_core::{
-    ApiKeyId, BudgetId, Clock as _, Entropy, ModelProviderId, NanoUsd, OrganizationId, ProjectId,
+    ApiKeyId, BudgetId, Clock as _, Entropy, ModelProviderId, OrganizationId, ProjectId,
     RoleBindingId, RoutingPolicyId, Secret, SystemClock, SystemEntropy, TeamId, UnixMicros, UserId,
     VirtualKeyId,
 };
 use lw_crypto::{Pepper, Place, Sealer, SealingKey, api_key, virtual_key};
 use lw_store::config::{Change, ConfigStore as _, Tenancy as _, Write};
 use lw_store::rows::{
-    ApiKey, BoundRole, Budget, BudgetTarget, Enforcement, KeyPurpose, KeyStatus, MemberRole,
-    ModelProvider, OnBreach, PermissionMode, PiiRedactionLevel, Principal, Project, ProjectKind,
-    RateLimit, RoleBinding, RoutingMode, RoutingPolicy, Scope, Strategy, Team, User, VirtualKey,
+    ApiKey, BoundRole, KeyPurpose, KeyStatus, MemberRole, ModelProvider, PermissionMode,
+    PiiRedactionLevel, Principal, Project, ProjectKind, RateLimit, RoleBinding, RoutingMode,
+    RoutingPolicy, Scope, Strategy, Team, User, VirtualKey,
 };
 use lw_store_sql::Tuning;
 use lw_store_sql::config::SqliteConfig;
+use lw_store_sql::ledger::SqliteLedger;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+
+mod budgets;
 
 /// Rows that one transaction writes.
 const AT_ONCE: usize = 10_000;
@@ -43,6 +46,8 @@ const DAY_US: i64 = 24 * 60 * 60 * 1_000_000;
 struct Plan {
     /// The file of an installation that has one organization and nothing else.
     config_db: PathBuf,
+    /// The ledger's file of the same.
+    ledger_db: PathBuf,
     /// Virtual keys.
     keys: usize,
     /// Model providers.
@@ -62,6 +67,10 @@ struct Filled {
     keys: Vec<ToldKey>,
     /// Providers likewise.
     providers: Vec<String>,
+    /// Budgets likewise.
+    budgets: Vec<String>,
+    /// How many budgets there are.
+    budget_count: usize,
     /// A cursor in the middle of the list of keys.
     middle_key: String,
     /// A cursor in the middle of the list of providers.
@@ -88,15 +97,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         ..Tuning::default()
     };
     let store = SqliteConfig::open(&plan.config_db, tuning)?;
-    let filled = Filler::new(&plan, store)?.fill(&plan)?;
+    let ledger = SqliteLedger::open(&plan.ledger_db, tuning)?;
+    let filled = Filler::new(&plan, store, ledger)?.fill(&plan)?;
     serde_json::to_writer(io::stdout().lock(), &filled)?;
     io::stdout().flush()?;
     Ok(())
 }
 
-/// The store, and what rows are made with.
+/// The stores, and what rows are made with.
 struct Filler {
     store: SqliteConfig,
+    ledger: SqliteLedger,
     organization: OrganizationId,
     governance: ProjectId,
     now: UnixMicros,
@@ -115,7 +126,7 @@ struct Places {
 }
 
 impl Filler {
-    fn new(plan: &Plan, store: SqliteConfig) -> Result<Self, Box<dyn Error>> {
+    fn new(plan: &Plan, store: SqliteConfig, ledger: SqliteLedger) -> Result<Self, Box<dyn Error>> {
         let organization = store.organizations()?.pop().ok_or("no organization")?.id;
         let governance = store
             .governance_project(&organization)?
@@ -123,6 +134,7 @@ impl Filler {
         let sealing_key = SealingKey::parse(&Secret::new(plan.credentials_secret.as_str()))?;
         Ok(Self {
             store,
+            ledger,
             organization,
             governance: governance.id,
             now: SystemClock.now(),
@@ -145,10 +157,13 @@ impl Filler {
             users,
             policies,
         };
-        let (keys, middle_key) = self.keys(plan.keys, &places)?;
+        let mut budgets = self.budgets(&places)?;
+        let (keys, middle_key) = self.keys(plan.keys, &places, &mut budgets)?;
         Ok(Filled {
             keys,
             providers: evenly(&providers, 1_000).map(ToString::to_string).collect(),
+            budgets: evenly(&budgets, 1_000).map(ToString::to_string).collect(),
+            budget_count: budgets.len(),
             middle_key,
             middle_provider,
             project: nth(&places.projects, 0)?.to_string(),
@@ -358,11 +373,12 @@ impl Filler {
         Ok(rows.into_iter().map(|row| row.id).collect())
     }
 
-    /// Returns those that are told, and a cursor in the middle.
+    /// Returns those that are told, and a cursor in the middle. Adds the ids of their budgets.
     fn keys(
         &self,
         count: usize,
         places: &Places,
+        made: &mut Vec<BudgetId>,
     ) -> Result<(Vec<ToldKey>, String), Box<dyn Error>> {
         // Odd, so that it does not keep step with anything that every twentieth key is.
         let every = count.div_ceil(TOLD) | 1;
@@ -374,9 +390,7 @@ impl Filler {
                 if place == count / 2 {
                     middle = cursor(key.created_at, key.id.as_str());
                 }
-                if place % 50 == 7 {
-                    budgets.push(self.budget(&key));
-                }
+                budgets.push(self.own_budget(&key));
                 if place.is_multiple_of(every) && key.status == KeyStatus::Active {
                     told.push(ToldKey {
                         id: key.id.to_string(),
@@ -386,11 +400,13 @@ impl Filler {
                 }
                 keys.push(key);
             }
+            self.open(&budgets)?;
             let writes = keys.iter().map(Write::InsertVirtualKey);
             let writes: Vec<_> = writes
                 .chain(budgets.iter().map(Write::InsertBudget))
                 .collect();
             self.commit(&writes)?;
+            made.extend(budgets.into_iter().map(|row| row.id));
         }
         // Ids are random: sorting by them leaves no trace of the order of creation.
         told.sort_by(|a, b| a.id.cmp(&b.id));
@@ -479,37 +495,6 @@ impl Filler {
         let mut bytes = [0; 32];
         self.entropy.fill(&mut bytes);
         data_encoding::HEXLOWER.encode(&bytes)
-    }
-
-    /// The budget that a key's own `budget` field manages.
-    fn budget(&self, key: &VirtualKey) -> Budget {
-        let at = key.created_at;
-        Budget {
-            id: BudgetId::mint(at, &self.entropy),
-            organization_id: self.organization.clone(),
-            name: key.name.clone(),
-            description: None,
-            target: BudgetTarget::VirtualKey(key.id.clone()),
-            provider_key: None,
-            window: "month".to_owned(),
-            limit: NanoUsd(1_000_000_000_000),
-            on_breach: OnBreach::Block,
-            enforcement: Enforcement::Strict,
-            timezone: None,
-            cycle_anchor_at: None,
-            current_period_started_at: at,
-            resets_at: self.now.plus_micros(30 * DAY_US),
-            last_reset_at: None,
-            external_id: None,
-            metadata: BTreeMap::new(),
-            managed_by_virtual_key_id: Some(key.id.clone()),
-            archived_at: None,
-            created_by: "instance-admin".to_owned(),
-            made_from: None,
-            revision: 1,
-            created_at: at,
-            updated_at: at,
-        }
     }
 
     fn team_api_key(&self, team: &TeamId) -> Result<String, Box<dyn Error>> {
