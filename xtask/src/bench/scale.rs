@@ -3,7 +3,7 @@
 //!
 //! Each side has a data folder of its own that an example of `lw-store-sql` fills, and a gateway of its
 //! own; all run at once and take turns call by call, so that what disturbs one disturbs the others. What a
-//! key reaches (26 providers, four or five budgets) is the same on all sides. A side that has not enough keys
+//! key reaches (26 providers, two to five budgets) is the same on all sides. A side that has not enough keys
 //! for a question is not asked it, so that sides are compared at equally many keys in use only. Must never
 //! count a call that was not answered as it should be: it ends the run. Start at [`run`].
 
