@@ -35,6 +35,35 @@ pub(crate) fn take(
         .map_err(|denied| denial(Code::KeyRateLimitExceeded, denied, ceilings))
 }
 
+/// Names for requests and tokens: the limit, what is left, when all is left again.
+type Names = [[HeaderName; 3]; 2];
+
+static OPENAI: Names = [
+    [
+        HeaderName::from_static("x-ratelimit-limit-requests"),
+        HeaderName::from_static("x-ratelimit-remaining-requests"),
+        HeaderName::from_static("x-ratelimit-reset-requests"),
+    ],
+    [
+        HeaderName::from_static("x-ratelimit-limit-tokens"),
+        HeaderName::from_static("x-ratelimit-remaining-tokens"),
+        HeaderName::from_static("x-ratelimit-reset-tokens"),
+    ],
+];
+
+static ANTHROPIC: Names = [
+    [
+        HeaderName::from_static("anthropic-ratelimit-requests-limit"),
+        HeaderName::from_static("anthropic-ratelimit-requests-remaining"),
+        HeaderName::from_static("anthropic-ratelimit-requests-reset"),
+    ],
+    [
+        HeaderName::from_static("anthropic-ratelimit-tokens-limit"),
+        HeaderName::from_static("anthropic-ratelimit-tokens-remaining"),
+        HeaderName::from_static("anthropic-ratelimit-tokens-reset"),
+    ],
+];
+
 /// Headers of a provider that tell of its own limits: they would contradict ours.
 const PREFIXES: [&str; 2] = ["x-ratelimit-", "anthropic-ratelimit-"];
 
@@ -53,17 +82,17 @@ pub(crate) fn write(head: &mut HeaderMap, dialect: Dialect, standing: &Standing,
     for name in theirs {
         head.remove(name);
     }
-    for (what, gauge) in [("requests", standing.requests), ("tokens", standing.tokens)] {
+    let names = match dialect {
+        Dialect::Anthropic => &ANTHROPIC,
+        _ => &OPENAI,
+    };
+    for (gauge, [most, left, again]) in [standing.requests, standing.tokens].iter().zip(names) {
         let Some(gauge) = gauge else { continue };
         let Gauge {
             limit,
             remaining,
             reset_us,
-        } = gauge;
-        let named = |part: &str| match dialect {
-            Dialect::Anthropic => format!("anthropic-ratelimit-{what}-{part}"),
-            _ => format!("x-ratelimit-{part}-{what}"),
-        };
+        } = *gauge;
         let reset = match dialect {
             Dialect::Anthropic => {
                 let micros = i64::try_from(reset_us).unwrap_or(i64::MAX);
@@ -71,15 +100,10 @@ pub(crate) fn write(head: &mut HeaderMap, dialect: Dialect, standing: &Standing,
             }
             _ => duration(reset_us),
         };
-        for (part, value) in [
-            ("limit", limit.to_string()),
-            ("remaining", remaining.to_string()),
-            ("reset", reset),
-        ] {
-            let name = HeaderName::try_from(named(part));
-            if let (Ok(name), Ok(value)) = (name, HeaderValue::try_from(value)) {
-                head.insert(name, value);
-            }
+        head.insert(most, HeaderValue::from(limit));
+        head.insert(left, HeaderValue::from(remaining));
+        if let Ok(reset) = HeaderValue::try_from(reset) {
+            head.insert(again, reset);
         }
     }
 }
