@@ -70,7 +70,7 @@ pub(crate) fn precheck(
         }
         warnings.push_str(&format!(":{}", standing.percent));
         if exhausted {
-            let error = exceeded(account, standing, None, retry_after_s);
+            let error = exceeded(account, None, retry_after_s);
             match account.provider() {
                 None => return Err(error),
                 Some(provider) => checked.spent.push((provider.clone(), error)),
@@ -176,7 +176,6 @@ pub(crate) fn exceeded_by(refusal: &Refusal) -> Error {
     let spent = refusal.standing.spent >= refusal.standing.limit;
     exceeded(
         &refusal.account,
-        refusal.standing,
         (!spent).then_some(refusal.needed),
         refusal.retry_after_s,
     )
@@ -193,12 +192,7 @@ pub(crate) fn ran_out(refusal: &Refusal) -> Error {
 }
 
 /// The refusal of data-plane 15.4. `needed`: the budget is not spent, but this call does not fit.
-fn exceeded(
-    account: &Account,
-    _: Standing,
-    needed: Option<NanoUsd>,
-    retry_after_s: Option<u64>,
-) -> Error {
+fn exceeded(account: &Account, needed: Option<NanoUsd>, retry_after_s: Option<u64>) -> Error {
     let (scope, window) = (account.scope(), account.window());
     let place = match account.provider() {
         Some(_) => format!("the {window} budget of the {scope} for this provider"),

@@ -364,9 +364,7 @@ fn holds(
     }
     let funding = stages::fund(gateway, bundle, &plan.demand, step, surface);
     let amounts = funding.amounts();
-    // Held for an instant and given back: the one way to ask all of them at once.
-    let held = crate::gate::hold(bundle, step, amounts, &accounts, now)?;
-    drop(held);
+    crate::gate::room(bundle, step, amounts, &accounts, now)?;
     Ok(amounts.map(|amounts| {
         if bundle.governed.soft {
             amounts.soft

@@ -143,24 +143,39 @@ pub(crate) fn hold(
     if accounts.is_empty() {
         return Ok(None);
     }
-    let Some(amounts) = amounts else {
-        let lane = bundle.lanes.get(step.lane);
-        if lane.is_some_and(|lane| bundle.governed.is_strict_for(&lane.id)) {
-            return Err(unpriced(&step.name));
+    let held = accounts.hold(asked(bundle, step, amounts)?, now);
+    held.map(Some)
+        .map_err(|refusal| budget::exceeded_by(&refusal))
+}
+
+/// Whether [`hold`] would find room, without holding anything.
+///
+/// # Errors
+/// As [`hold`].
+pub(crate) fn room(
+    bundle: &Bundle,
+    step: &Step,
+    amounts: Option<Amounts>,
+    accounts: &lw_governor::books::Accounts,
+    now: UnixMicros,
+) -> Result<(), Error> {
+    let room = accounts.room(asked(bundle, step, amounts)?, now);
+    room.map_err(|refusal| budget::exceeded_by(&refusal))
+}
+
+/// What budgets are asked for: nothing for a model without a price, where none is kept exactly.
+fn asked(bundle: &Bundle, step: &Step, amounts: Option<Amounts>) -> Result<Amounts, Error> {
+    let lane = bundle.lanes.get(step.lane);
+    match amounts {
+        Some(amounts) => Ok(amounts),
+        None if lane.is_some_and(|lane| bundle.governed.is_strict_for(&lane.id)) => {
+            Err(unpriced(&step.name))
         }
-        let nothing = Amounts {
+        None => Ok(Amounts {
             strict: NanoUsd::ZERO,
             soft: NanoUsd::ZERO,
-        };
-        return accounts
-            .hold(nothing, now)
-            .map(Some)
-            .map_err(|refusal| budget::exceeded_by(&refusal));
-    };
-    accounts
-        .hold(amounts, now)
-        .map(Some)
-        .map_err(|refusal| budget::exceeded_by(&refusal))
+        }),
+    }
 }
 
 fn unpriced(model: &str) -> Error {

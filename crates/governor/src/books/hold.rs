@@ -62,6 +62,22 @@ impl Accounts {
         })
     }
 
+    /// Whether a call would fit now, without holding anything.
+    ///
+    /// # Errors
+    /// As [`Self::hold`].
+    pub fn room(&self, amounts: Amounts, now: UnixMicros) -> Result<(), Refusal> {
+        for account in self.iter() {
+            let mut balance = account.lock();
+            balance.turn(now);
+            let amount = balance.terms().amount(amounts);
+            if !balance.admits(amount, now) {
+                return Err(Refusal::of(account, &balance, amount, now));
+            }
+        }
+        Ok(())
+    }
+
     /// Holds money for a call in all accounts, or in none. `now` is the instant of admission, the one
     /// that the ledger will know the call by.
     ///
